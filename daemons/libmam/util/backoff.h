@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Waiting before another try: doubled from first to limit, of which the upper half is drawn by lot, so that the replicas
- * that lost a server together do not come back together.
+ * Waiting before another try: doubled from first to limit, of which the upper half is drawn by lot, so that
+ * the replicas that lost a server together do not come back together.
  */
 
 #include <stdint.h>

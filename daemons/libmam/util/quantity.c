@@ -33,8 +33,8 @@ static bool is_digit(char c) {
         return c >= '0' && c <= '9';
 }
 
-/* Digits with at most one point, from *p on; leaves *p behind them. Zeros at the front and at the end of a
- * fraction are skipped. */
+/* Digits with at most one point, from *p on; leaves *p behind them. Zeros at either end cost no
+ * precision. */
 static int parse_number(Quantity *q, const char **p) {
         const char *start = *p, *end = start + strspn(start, "0123456789."),
                    *point = memchr(start, '.', (size_t) (end - start));
@@ -80,12 +80,13 @@ static int parse_suffix(Quantity *q, const char *p) {
         bool negative;
         int e = 0;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(suffixes); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(suffixes); i++) {
                 if (strcmp(p, suffixes[i].suffix) == 0) {
                         q->exponent += suffixes[i].exponent;
                         q->shift = suffixes[i].shift;
                         return 0;
                 }
+        }
 
         if (*p != 'e' && *p != 'E')
                 return -EINVAL;
@@ -95,9 +96,10 @@ static int parse_suffix(Quantity *q, const char *p) {
                 p++;
         if (!is_digit(*p))
                 return -EINVAL;
-        for (; is_digit(*p); p++)
+        for (; is_digit(*p); p++) {
                 if (e < EXPONENT_MAX)
                         e = e * 10 + (*p - '0');
+        }
         if (*p != '\0')
                 return -EINVAL;
 
@@ -179,10 +181,11 @@ int mam_quantity_parse_bytes(const char *text, uint64_t *ret_bytes) {
 }
 
 void mam_quantity_format_cpu(char ret[static 32], uint64_t millis) {
-        if (millis % 1000 == 0)
+        if (millis % 1000 == 0) {
                 snprintf(ret, 32, "%" PRIu64, millis / 1000);
-        else
+        } else {
                 snprintf(ret, 32, "%" PRIu64 "m", millis);
+        }
 }
 
 void mam_quantity_format_bytes(char ret[static 32], uint64_t bytes) {
