@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * One request and its answer
+ *
+ * One allocation holds the exchange and a copy of the head's bytes. In that copy the byte behind each value
+ * is a separator that nobody needs any more, so it becomes the NUL of the string.
+ */
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#include "libmam/http/http-connection.h"
+#include "libmam/util/time.h"
+
+#define FIELDS_MAX 65536U /* of an answer */
+
+static void rebase(MamHttpRange *r, const char *from, size_t size, const char *to) {
+        if (r->data >= from && r->data <= from + size)
+                r->data = to + (r->data - from);
+}
+
+static void find_ids(MamHttpExchange *x) {
+        const MamHttpField *f = mam_http_find(&x->head, "X-Request-Id");
+
+        if (f && mam_request_id_is_valid(f->value.data, f->value.size)) {
+                memcpy(x->request_id, f->value.data, f->value.size + 1);
+        } else {
+                mam_request_id_new(x->request_id);
+        }
+}
+
+int http_exchange_new(
+                MamHttpExchange **ret,
+                HttpConnection *c,
+                const MamHttpHead *head,
+                const char *data,
+                size_t size) {
+        size_t path_size = head->query.data ? head->path.size + 1 : 0;
+        MamHttpExchange *x;
+        MamHttpHead *h;
+
+        assert(ret);
+        assert(c);
+
+        x = malloc(sizeof(*x) + size + path_size);
+        if (!x)
+                return -ENOMEM;
+        memset(x, 0, offsetof(MamHttpExchange, head));
+        memcpy(x->bytes, data, size);
+
+        h = &x->head;
+        memcpy(h, head, offsetof(MamHttpHead, fields) + head->n_fields * sizeof(head->fields[0]));
+        h->n_fields = head->n_fields;
+        rebase(&h->method, data, size, x->bytes);
+        rebase(&h->target, data, size, x->bytes);
+        rebase(&h->path, data, size, x->bytes);
+        rebase(&h->query, data, size, x->bytes);
+        rebase(&h->host, data, size, x->bytes);
+        for (size_t i = 0; i < h->n_fields; i++) {
+                rebase(&h->fields[i].name, data, size, x->bytes);
+                rebase(&h->fields[i].value, data, size, x->bytes);
+                x->bytes[h->fields[i].value.data + h->fields[i].value.size - x->bytes] = '\0';
+        }
+
+        x->bytes[h->method.data + h->method.size - x->bytes] = '\0';
+        x->method = h->method.data;
+        x->bytes[h->target.data + h->target.size - x->bytes] = '\0';
+        if (path_size > 0) {
+                memcpy(x->bytes + size, h->path.data, h->path.size);
+                x->bytes[size + h->path.size] = '\0';
+                x->path = x->bytes + size;
+        } else
+                x->path = h->path.data; /* ends where the target ends, or is a literal */
+
+        x->connection = c;
+        x->head_request = mam_http_range_equal(h->method, "HEAD");
+        x->content_length = -1;
+        x->body_max = c->server->options.body_max;
+        x->fields.max = FIELDS_MAX;
+        x->started_usec = mam_now_monotonic();
+        find_ids(x);
+
+        *ret = x;
+        return 0;
+}
+
+MamHttpExchange *http_exchange_free(MamHttpExchange *x) {
+        if (!x)
+                return NULL;
+
+        if (x->on_done)
+                x->on_done(x, x->on_done_userdata);
+        if (x->on_frame_done)
+                x->on_frame_done(x, x->frame);
+        mam_buffer_done(&x->body);
+        mam_buffer_done(&x->fields);
+        free(x);
+        return NULL;
+}
+
+int mam_http_exchange_read_body(
+                MamHttpExchange *x,
+                uint64_t max,
+                MamHttpCollected callback,
+                void *userdata) {
+        assert(x);
+        assert(callback);
+
+        if (x->body_mode != HTTP_BODY_UNASKED)
+                return -EALREADY;
+        if (max > 0)
+                x->body_max = max;
+        x->body_mode = HTTP_BODY_COLLECT;
+        x->on_collected = callback;
+        x->body_userdata = userdata;
+        http_connection_defer(x->connection);
+        return 0;
+}
+
+int mam_http_exchange_stream_body(MamHttpExchange *x, MamHttpBodyCallback callback, void *userdata) {
+        assert(x);
+        assert(callback);
+
+        if (x->body_mode != HTTP_BODY_UNASKED)
+                return -EALREADY;
+        x->body_mode = HTTP_BODY_STREAM;
+        x->on_body = callback;
+        x->body_userdata = userdata;
+        http_connection_defer(x->connection);
+        return 0;
+}
+
+void mam_http_exchange_pause_body(MamHttpExchange *x) {
+        assert(x);
+
+        x->body_paused = true;
+}
+
+void mam_http_exchange_resume_body(MamHttpExchange *x) {
+        assert(x);
+
+        x->body_paused = false;
+        http_connection_defer(x->connection);
+}
+
+const MamHttpHead *mam_http_exchange_head(const MamHttpExchange *x) {
+        assert(x);
+
+        return &x->head;
+}
+
+const char *mam_http_exchange_method(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->method;
+}
+
+const char *mam_http_exchange_path(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->path;
+}
+
+const char *mam_http_exchange_header(MamHttpExchange *x, const char *name) {
+        const MamHttpField *f;
+
+        assert(x);
+        assert(name);
+
+        f = mam_http_find(&x->head, name);
+        return f ? f->value.data : NULL;
+}
+
+unsigned mam_http_exchange_listener_tag(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->connection->tag;
+}
+
+int mam_http_exchange_peer_uid(const MamHttpExchange *x, uid_t *ret) {
+        HttpConnection *c;
+        struct ucred cred;
+        socklen_t size = sizeof(cred);
+
+        assert(x);
+        assert(ret);
+
+        c = x->connection;
+        if (c->family != AF_UNIX)
+                return -EOPNOTSUPP;
+        if (!c->has_peer_uid) {
+                if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+                        return -errno;
+                c->peer_uid = cred.uid;
+                c->has_peer_uid = true;
+        }
+        *ret = c->peer_uid;
+        return 0;
+}
+
+const char *mam_http_exchange_peer(const MamHttpExchange *x) {
+        union {
+                struct sockaddr any;
+                struct sockaddr_in in;
+                struct sockaddr_in6 in6;
+        } a = { 0 };
+        socklen_t size = sizeof(a);
+        char text[INET6_ADDRSTRLEN];
+        HttpConnection *c;
+        uid_t uid = (uid_t) -1;
+
+        assert(x);
+
+        c = x->connection;
+        if (c->peer[0] != '\0')
+                return c->peer;
+
+        if (c->family == AF_UNIX) {
+                if (mam_http_exchange_peer_uid(x, &uid) < 0)
+                        return "unix";
+                snprintf(c->peer, sizeof(c->peer), "unix:uid=%u", (unsigned) uid);
+        } else if (getpeername(c->fd, &a.any, &size) < 0) {
+                return "unknown";
+        } else if (a.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
+                snprintf(c->peer,
+                         sizeof(c->peer),
+                         "%s:%u",
+                         inet_ntop(AF_INET, &a.in6.sin6_addr.s6_addr[12], text, sizeof(text)),
+                         ntohs(a.in6.sin6_port));
+        } else if (a.any.sa_family == AF_INET6) {
+                snprintf(c->peer,
+                         sizeof(c->peer),
+                         "[%s]:%u",
+                         inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof(text)),
+                         ntohs(a.in6.sin6_port));
+        } else {
+                snprintf(c->peer,
+                         sizeof(c->peer),
+                         "%s:%u",
+                         inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof(text)),
+                         ntohs(a.in.sin_port));
+        }
+        return c->peer;
+}
+
+MamTrace *mam_http_exchange_trace(MamHttpExchange *x) {
+        const MamHttpField *f;
+        MamTrace parent;
+
+        assert(x);
+
+        if (x->has_trace)
+                return &x->trace;
+
+        x->has_trace = true;
+        f = mam_http_find(&x->head, "traceparent");
+        if (f && mam_trace_parse(&parent, f->value.data, f->value.size) >= 0) {
+                mam_trace_child(&x->trace, &parent);
+        } else {
+                mam_trace_start(&x->trace, false);
+        }
+        return &x->trace;
+}
+
+const char *mam_http_exchange_request_id(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->request_id;
+}
+
+void mam_http_exchange_set_userdata(MamHttpExchange *x, void *userdata) {
+        assert(x);
+
+        x->userdata = userdata;
+}
+
+void *mam_http_exchange_userdata(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->userdata;
+}
+
+void mam_http_exchange_set_on_done(MamHttpExchange *x, MamHttpDone on_done, void *userdata) {
+        assert(x);
+
+        x->on_done = on_done;
+        x->on_done_userdata = userdata;
+}
+
+void mam_http_exchange_set_frame(MamHttpExchange *x, MamHttpDone on_done, void *userdata) {
+        assert(x);
+
+        x->frame = userdata;
+        x->on_frame_done = on_done;
+}
+
+void *mam_http_exchange_frame(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->frame;
+}
+
+void mam_http_exchange_set_on_writable(MamHttpExchange *x, MamHttpDone on_writable, void *userdata) {
+        assert(x);
+
+        x->on_writable = on_writable;
+        x->on_writable_userdata = userdata;
+}
+
+bool mam_http_exchange_is_started(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->started;
+}
+
+unsigned mam_http_exchange_status(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->status;
+}
+
+uint64_t mam_http_exchange_bytes_sent(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->bytes_sent;
+}
+
+uint64_t mam_http_exchange_started_usec(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->started_usec;
+}
