@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The drop-in of one replica
+ *
+ * mam@.service holds the strictest sandbox; here it opens only as far as this one service needs.
+ * Dependencies are Wants= on the first replica and After=, not Requires= on the target: a restart after a
+ * crash would pull in the target with all its replicas, also those that were scaled away.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator/generate-replica.h"
+#include "generator/unit-text.h"
+#include "libmam/config/builtin.h"
+#include "mam-build.h"
+
+#define CREDENTIAL_STORE "/etc/credstore.encrypted/mam."
+
+/* Room for what a text says that is far beyond what the loader lets in. */
+#define UNIT_SIZE_MAX (4UL * 1024UL * 1024UL)
+
+/* In all that follows r is carried along: after the first error nothing is appended. */
+typedef struct Writer {
+        MamBuffer b;
+        const MamConfig *config;
+        const MamServiceConfig *s;
+        uint32_t n;
+        int r;
+} Writer;
+
+static void writer_done(Writer *w) {
+        mam_buffer_done(&w->b);
+}
+
+static void add(Writer *w, const char *format, ...) _printf_(2, 3);
+static void add(Writer *w, const char *format, ...) {
+        char *text = NULL;
+        va_list ap;
+
+        if (w->r < 0)
+                return;
+        va_start(ap, format);
+        if (vasprintf(&text, format, ap) < 0)
+                w->r = -ENOMEM;
+        va_end(ap);
+        if (w->r < 0)
+                return;
+        w->r = mam_buffer_append_string(&w->b, text);
+        free(text);
+}
+
+static void add_variable(Writer *w, const char *assignment) {
+        add(w, "Environment=");
+        if (w->r == 0)
+                w->r = unit_text_append_word(&w->b, assignment);
+        add(w, "\n");
+}
+
+static void add_variablef(Writer *w, const char *format, ...) _printf_(2, 3);
+static void add_variablef(Writer *w, const char *format, ...) {
+        char *text = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        if (vasprintf(&text, format, ap) < 0) {
+                text = NULL;
+                w->r = -ENOMEM;
+        }
+        va_end(ap);
+        if (text)
+                add_variable(w, text);
+        free(text);
+}
+
+static void write_dependencies(Writer *w) {
+        const MamServiceConfig *s = w->s;
+        char target[MAM_UNIT_NAME_MAX], unit[MAM_UNIT_NAME_MAX];
+
+        mam_unit_target(target, s->id);
+        add(w, "PartOf=%s\n", target);
+        for (char **d = s->dependencies; *d; d++) {
+                mam_unit_target(target, *d);
+                mam_unit_replica_service(unit, *d, 1);
+                add(w, "Wants=%s\nAfter=%s %s\n", unit, unit, target);
+        }
+        if (s->probe == MAM_PROBE_REDIS && w->n > 1) {
+                mam_unit_replica_service(unit, s->id, 1);
+                add(w, "After=%s\n", unit); /* whose copy it becomes */
+        }
+        if (mam_service_has_replica_socket(s)) {
+                mam_unit_replica_socket(unit, s->id, w->n);
+                add(w, "Requires=%s\nAfter=%s\n", unit, unit);
+        }
+        if (mam_service_has_public_socket(s)) {
+                mam_unit_public_socket(unit, s->id);
+                add(w, "Requires=%s\nAfter=%s\n", unit, unit);
+        }
+}
+
+static void write_program(Writer *w) {
+        const MamBuiltin *builtin = mam_builtin_find(w->s->id);
+        char unit[MAM_UNIT_NAME_MAX];
+
+        add(w, "\n[Service]\nExecStart=");
+        if (builtin)
+                add(w, MAM_LIBEXEC_DIR "/%s", builtin->binary);
+        for (char **a = w->s->exec; a && *a; a++) {
+                if (a > w->s->exec)
+                        add(w, " ");
+                if (w->r == 0)
+                        w->r = unit_text_append_argument(&w->b, *a);
+        }
+        add(w, "\n");
+
+        if (w->s->user) {
+                add(w, "User=%s\n", w->s->user);
+        } else {
+                add(w, "DynamicUser=yes\n");
+        }
+        if (mam_service_has_replica_socket(w->s)) {
+                mam_unit_replica_socket(unit, w->s->id, w->n);
+                add(w, "Sockets=%s\n", unit);
+        }
+        if (mam_service_has_public_socket(w->s)) {
+                mam_unit_public_socket(unit, w->s->id);
+                add(w, "Sockets=%s\n", unit);
+        }
+}
+
+static void write_limits(Writer *w) {
+        const MamServiceConfig *s = w->s;
+        char slice[MAM_UNIT_NAME_MAX];
+
+        mam_unit_slice(slice, s->id);
+        add(w, "Slice=%s\n", slice);
+        if (s->cpu_millis % 10 == 0) {
+                add(w, "CPUQuota=%" PRIu64 "%%\n", s->cpu_millis / 10);
+        } else {
+                add(w, "CPUQuota=%" PRIu64 ".%" PRIu64 "%%\n", s->cpu_millis / 10, s->cpu_millis % 10);
+        }
+        add(w, "MemoryHigh=%" PRIu64 "\n", s->memory_bytes / 10 * 9);
+        add(w, "MemoryMax=%" PRIu64 "\n", s->memory_bytes);
+        add(w, "MemorySwapMax=0\n");
+        add(w, "TasksMax=%" PRIu64 "\n", s->tasks_max);
+}
+
+/* "redis://host:port" and "unix:///path" as libmam/cache wants them: "host:port", "/path". */
+static void write_redis_address(Writer *w) {
+        const char *dsn = w->config->redis_dsn;
+        size_t n;
+
+        if (!dsn) {
+                add_variable(w, "MAM_REDIS=/run/mam/redis/1.sock");
+                return;
+        }
+        if (strncmp(dsn, "unix://", 7) == 0) {
+                add_variablef(w, "MAM_REDIS=%s", dsn + 7);
+                return;
+        }
+        dsn += strlen("redis://");
+        n = strcspn(dsn, "/");
+        add_variablef(w, "MAM_REDIS=%.*s%s", (int) n, dsn, memchr(dsn, ':', n) ? "" : ":6379");
+}
+
+static void write_data_access(Writer *w) {
+        const MamServiceConfig *s = w->s;
+
+        if (s->database) {
+                char role[32];
+
+                if (w->config->postgresql_dsn) {
+                        add_variablef(w, "MAM_POSTGRESQL=%s", w->config->postgresql_dsn);
+                } else {
+                        snprintf(role, sizeof(role), "%s", s->id);
+                        for (char *c = role; *c; c++) {
+                                if (*c == '-')
+                                        *c = '_';
+                        }
+                        add_variablef(w, "MAM_POSTGRESQL=host=/run/mam/postgresql dbname=mam user=%s", role);
+                }
+        }
+        if (s->cache) {
+                write_redis_address(w);
+                add(w, "LoadCredentialEncrypted=redis.password:" CREDENTIAL_STORE "redis.%s\n", s->id);
+        }
+}
+
+static void write_environment(Writer *w) {
+        const MamServiceConfig *s = w->s;
+
+        for (char **e = s->environment; *e; e++)
+                add_variable(w, *e);
+        add_variablef(w, "MAM_SERVICE=%s", s->id);
+        add_variablef(w, "MAM_REPLICA=%" PRIu32, w->n);
+        add_variablef(w, "MAM_ENVIRONMENT=%s", w->config->environment);
+        add_variablef(w, "MAM_CPU_MILLIS=%" PRIu64, s->cpu_millis);
+        add_variablef(w, "MAM_MEMORY_BYTES=%" PRIu64, s->memory_bytes);
+        add_variable(w, "MAM_JWKS=" MAM_STATE_DIR "/keys/jwks.json");
+        if (mam_service_own_port(s, w->n) > 0)
+                add_variablef(w, "PORT=%" PRIu16, mam_service_own_port(s, w->n));
+        write_data_access(w);
+}
+
+static void write_postgresql(Writer *w) {
+        _cleanup_(mam_buffer_done) MamBuffer ids = MAM_BUFFER_INIT;
+
+        for (size_t i = 0; i < w->config->n_services && w->r == 0; i++) {
+                if (w->config->services[i].database) {
+                        w->r = mam_buffer_appendf(
+                                        &ids,
+                                        "%s%s",
+                                        ids.size > 0 ? " " : "",
+                                        w->config->services[i].id);
+                }
+        }
+        add_variablef(w, "MAM_DATABASE_SERVICES=%s", mam_buffer_bytes(&ids));
+        /* The server pings no watchdog, stops fast on SIGINT, and mends itself when one of its processes is
+         * killed. */
+        add(w,
+            "ExecStartPost=" MAM_LIBEXEC_DIR "/mam-postgresql --provision\n"
+            "WatchdogSec=0\n"
+            "KillSignal=SIGINT\n"
+            "TimeoutStartSec=infinity\n"
+            "TimeoutStopSec=2min\n"
+            "OOMPolicy=continue\n"
+            "RuntimeDirectory=mam/postgresql\n"
+            "StateDirectory=mam/postgresql\n"
+            "StateDirectoryMode=0700\n"
+            "PrivateNetwork=yes\n"
+            "InaccessiblePaths=-/run/mam/replica -" MAM_STATE_DIR "/manager\n");
+}
+
+static void write_redis(Writer *w) {
+        for (size_t i = 0; i < w->config->n_services; i++) {
+                if (w->config->services[i].cache) {
+                        add(w,
+                            "LoadCredentialEncrypted=redis.%s:" CREDENTIAL_STORE "redis.%s\n",
+                            w->config->services[i].id,
+                            w->config->services[i].id);
+                }
+        }
+        add(w, "LoadCredentialEncrypted=redis.replication:" CREDENTIAL_STORE "redis.replication\n");
+        /* Replicas 2 and up follow the first over loopback. Nobody is told apart by uid here, so the user
+         * namespace costs nothing. */
+        add(w,
+            "WatchdogSec=0\n"
+            "TimeoutStartSec=5min\n"
+            "TimeoutStopSec=1min\n"
+            "RuntimeDirectory=mam/redis\n"
+            "StateDirectory=mam/redis mam/redis/%" PRIu32 "\n"
+            "StateDirectoryMode=0700\n"
+            "RestrictAddressFamilies=AF_INET\n"
+            "IPAddressAllow=localhost\n"
+            "PrivateUsers=yes\n"
+            "InaccessiblePaths=-/run/mam/replica -" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n",
+            w->n);
+}
+
+static void write_gateway(Writer *w) {
+        /* It tells nobody apart by uid; the replicas see its own uid through the user namespace. */
+        add(w,
+            "SupplementaryGroups=mam-replica\n"
+            "RestrictAddressFamilies=AF_INET AF_INET6\n"
+            "IPAddressDeny=\n"
+            "PrivateUsers=yes\n"
+            "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
+}
+
+static void write_service(Writer *w) {
+        bool outside = (w->s->database && w->config->postgresql_dsn) ||
+                       (w->s->cache && w->config->redis_dsn);
+
+        /* No user namespace: there the gateway's uid, which a replica believes, would be nobody's. */
+        if (outside) {
+                add(w, "RestrictAddressFamilies=AF_INET AF_INET6\nIPAddressDeny=\n");
+        } else {
+                add(w, "PrivateNetwork=yes\n");
+        }
+        add(w, "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
+}
+
+/* A program of unknown needs: it may use the network and make code at run time, and does not know of READY
+ * unless it says so. */
+static void write_foreign(Writer *w) {
+        if (!w->s->notify)
+                add(w, "Type=exec\n");
+        add(w,
+            "WatchdogSec=0\n"
+            "MemoryDenyWriteExecute=no\n"
+            "RestrictAddressFamilies=AF_INET AF_INET6\n"
+            "IPAddressDeny=\n"
+            "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
+}
+
+static void write_sandbox(Writer *w) {
+        if (w->s->exec) {
+                write_foreign(w);
+        } else if (w->s->probe == MAM_PROBE_POSTGRESQL) {
+                write_postgresql(w);
+        } else if (w->s->probe == MAM_PROBE_REDIS) {
+                write_redis(w);
+        } else if (strcmp(w->s->id, "api-gateway") == 0) {
+                write_gateway(w);
+        } else {
+                write_service(w);
+        }
+}
+
+/* The replica's own socket goes with the service: `systemctl stop mam-ID.target` must leave nothing behind
+ * that wakes a replica again. */
+static int generate_socket(const MamServiceConfig *s, uint32_t n, const Output *output) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        char target[MAM_UNIT_NAME_MAX], unit[MAM_UNIT_NAME_MAX], name[MAM_UNIT_NAME_MAX + 32], what[40];
+        int r;
+
+        if (!mam_service_has_replica_socket(s))
+                return 0;
+
+        snprintf(what, sizeof(what), ", replica %" PRIu32 ", socket", n);
+        r = generate_head(&b, s, what);
+        if (r < 0)
+                return r;
+        mam_unit_target(target, s->id);
+        r = mam_buffer_appendf(&b, "PartOf=%s\n", target);
+        if (r < 0)
+                return r;
+        mam_unit_replica_socket(unit, s->id, n);
+        snprintf(name, sizeof(name), "%s.d/50-mam.conf", unit);
+        return output_file(output, name, mam_buffer_bytes(&b));
+}
+
+int generate_replica(const MamConfig *config, const MamServiceConfig *s, uint32_t n, const Output *output) {
+        _cleanup_(writer_done) Writer w = { .b.max = UNIT_SIZE_MAX, .config = config, .s = s, .n = n };
+        char what[40], unit[MAM_UNIT_NAME_MAX], name[MAM_UNIT_NAME_MAX + 32];
+
+        assert(config);
+        assert(s);
+        assert(output);
+
+        snprintf(what, sizeof(what), ", replica %" PRIu32, n);
+        w.r = generate_head(&w.b, s, what);
+        write_dependencies(&w);
+        write_program(&w);
+        write_limits(&w);
+        write_environment(&w);
+        write_sandbox(&w);
+        if (w.r < 0)
+                return w.r;
+
+        mam_unit_replica_service(unit, s->id, n);
+        snprintf(name, sizeof(name), "%s.d/50-mam.conf", unit);
+        w.r = output_file(output, name, mam_buffer_bytes(&w.b));
+        return w.r < 0 ? w.r : generate_socket(s, n, output);
+}

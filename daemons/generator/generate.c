@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * From a configuration to units: targets, sockets, slices
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "generator/generate-replica.h"
+#include "generator/generate.h"
+#include "generator/unit-text.h"
+#include "libmam/util/buffer.h"
+
+int generate_head(MamBuffer *b, const MamServiceConfig *s, const char *what) {
+        int r;
+
+        r = mam_buffer_appendf(
+                        b,
+                        "# Made by mam-generator from %s:%u%s\n\n[Unit]\nDescription=",
+                        s->file,
+                        s->line,
+                        s->last_good ? ", the last good definition" : "");
+        if (r < 0)
+                return r;
+        r = unit_text_append_plain(b, s->name);
+        if (r < 0)
+                return r;
+        return mam_buffer_appendf(b, "%s\n", what);
+}
+
+static int generate_target(const MamServiceConfig *s, const Output *o) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        char target[MAM_UNIT_NAME_MAX], unit[MAM_UNIT_NAME_MAX], name[MAM_UNIT_NAME_MAX * 2];
+        int r;
+
+        r = generate_head(&b, s, "");
+        if (r < 0)
+                return r;
+        r = mam_buffer_append_string(
+                        &b,
+                        "Documentation=man:mamctl(1)\n"
+                        "PartOf=mam.target\n"
+                        "Before=mam.target\n"
+                        "Wants=mam-setup.service\n"
+                        "After=mam-setup.service\n");
+        if (r < 0)
+                return r;
+        for (char **d = s->dependencies; *d; d++) {
+                mam_unit_target(unit, *d);
+                r = mam_buffer_appendf(&b, "Requires=%s\nAfter=%s\n", unit, unit);
+                if (r < 0)
+                        return r;
+        }
+        for (uint32_t n = 1; n <= s->replicas; n++) {
+                mam_unit_replica_service(unit, s->id, n);
+                r = mam_buffer_appendf(&b, "Wants=%s\nAfter=%s\n", unit, unit);
+                if (r < 0)
+                        return r;
+        }
+
+        mam_unit_target(target, s->id);
+        r = output_file(o, target, mam_buffer_bytes(&b));
+        if (r < 0)
+                return r;
+        snprintf(name, sizeof(name), "mam.target.wants/%s", target);
+        snprintf(unit, sizeof(unit), "../%.200s", target);
+        return output_link(o, name, unit);
+}
+
+static int generate_public_socket(const MamServiceConfig *s, const Output *o) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        char name[MAM_UNIT_NAME_MAX], target[MAM_UNIT_NAME_MAX], first[MAM_UNIT_NAME_MAX];
+        int r;
+
+        if (!mam_service_has_public_socket(s))
+                return 0;
+
+        mam_unit_target(target, s->id);
+        mam_unit_replica_service(first, s->id, 1);
+        r = generate_head(&b, s, ", public port");
+        if (r < 0)
+                return r;
+        r = mam_buffer_appendf(
+                        &b,
+                        "Documentation=man:mamctl(1)\nPartOf=mam.target %s\n\n[Socket]\n",
+                        target);
+        if (r < 0)
+                return r;
+        /* Without an address systemd takes [::], and 0.0.0.0 on a host without IPv6. */
+        if (strcmp(s->listen, "[::]") == 0) {
+                r = mam_buffer_appendf(&b, "ListenStream=%" PRIu16 "\nBindIPv6Only=both\n", s->port);
+        } else {
+                r = mam_buffer_appendf(&b, "ListenStream=%s:%" PRIu16 "\n", s->listen, s->port);
+        }
+        if (r < 0)
+                return r;
+        r = mam_buffer_appendf(
+                        &b,
+                        "FileDescriptorName=public\n"
+                        "Service=%s\n"
+                        "Backlog=4096\n"
+                        "NoDelay=yes\n"
+                        "FlushPending=no\n"
+                        "TriggerLimitIntervalSec=0\n",
+                        first);
+        if (r < 0)
+                return r;
+        mam_unit_public_socket(name, s->id);
+        return output_file(o, name, mam_buffer_bytes(&b));
+}
+
+static int generate_slice(const MamServiceConfig *s, const Output *o) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        char name[MAM_UNIT_NAME_MAX];
+        int r;
+
+        r = generate_head(&b, s, ", all replicas");
+        if (r < 0)
+                return r;
+        r = mam_buffer_append_string(
+                        &b,
+                        "Documentation=man:mamctl(1)\n\n[Slice]\nCPUAccounting=yes\nMemoryAccounting=yes\nTasksAccounting=yes\n");
+        if (r < 0)
+                return r;
+        mam_unit_slice(name, s->id);
+        return output_file(o, name, mam_buffer_bytes(&b));
+}
+
+int generate(const MamConfig *config, const Output *output) {
+        int r;
+
+        assert(config);
+        assert(output);
+
+        for (size_t i = 0; i < config->n_services; i++) {
+                const MamServiceConfig *s = &config->services[i];
+
+                r = generate_target(s, output);
+                if (r < 0)
+                        return r;
+                r = generate_public_socket(s, output);
+                if (r < 0)
+                        return r;
+                r = generate_slice(s, output);
+                if (r < 0)
+                        return r;
+                for (uint32_t n = 1; n <= s->max_replicas; n++) {
+                        r = generate_replica(config, s, n, output);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Units from a configuration
+ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "generator/generate.h"
+#include "generator/unit-text.h"
+#include "libmam/util/file.h"
+#include "libmam/util/macro.h"
+#include "libmam/util/test.h"
+
+static MamConfig *load(const char *text) {
+        MamConfig *c = NULL;
+
+        ASSERT_OK(mam_config_load_text(&c, text, strlen(text)));
+        for (size_t i = 0; i < c->n_problems; i++)
+                mam_test_fail_string(__FILE__, __LINE__, "no problem", c->problems[i].message);
+        return c;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        (void) st;
+        (void) type;
+        (void) ftw;
+        return remove(path);
+}
+
+typedef struct Made {
+        char folder[48];
+} Made;
+
+static void made_done(Made *m) {
+        ASSERT_OK(nftw(m->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS));
+}
+
+static Made make(const MamConfig *c) {
+        Made m = { .folder = "/tmp/mam-test-generate-XXXXXX" };
+        _cleanup_(mam_closep) int fd = -EBADF;
+        Output o;
+
+        ASSERT_TRUE(mkdtemp(m.folder));
+        fd = open(m.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ASSERT_OK(fd);
+        o = (Output){ .folder_fd = fd };
+        ASSERT_OK(generate(c, &o));
+        return m;
+}
+
+static bool exists(const Made *m, const char *name) {
+        char path[512];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s/%s", m->folder, name);
+        return lstat(path, &st) == 0;
+}
+
+/* The file has this line, whole. */
+static bool has_line(const Made *m, const char *name, const char *line) {
+        _cleanup_(mam_freep) char *text = NULL;
+        char path[512];
+        size_t n = strlen(line);
+
+        snprintf(path, sizeof(path), "%s/%s", m->folder, name);
+        if (mam_file_read(&text, NULL, path, 1U << 20) < 0)
+                mam_test_fail_string(__FILE__, __LINE__, "file", name);
+        for (const char *l = text; l; l = strchr(l, '\n'), l = l ? l + 1 : NULL)
+                if (strncmp(l, line, n) == 0 && (l[n] == '\n' || l[n] == '\0'))
+                        return true;
+        return false;
+}
+
+TEST(text_is_escaped_for_each_kind_of_value) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+
+        ASSERT_OK(unit_text_append_word(&b, "A=50% \"q\" \\ $HOME '"));
+        ASSERT_STREQ(mam_buffer_bytes(&b), "\"A=50%% \\\"q\\\" \\\\ $HOME '\"");
+        mam_buffer_reset(&b);
+        ASSERT_OK(unit_text_append_argument(&b, "%n ${HOME} ;"));
+        ASSERT_STREQ(mam_buffer_bytes(&b), "\"%%n $${HOME} ;\"");
+        mam_buffer_reset(&b);
+        ASSERT_OK(unit_text_append_plain(&b, "100% \"x\" \\"));
+        ASSERT_STREQ(mam_buffer_bytes(&b), "100%% \"x\" \\ .");
+}
+
+TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
+        _cleanup_(mam_config_freep) MamConfig *c = load(
+                        "{ \"postgresql\": {}, \"redis\": {}, \"project-manager\": { \"port\": 3001, \"replicas\": 2, \"maxReplicas\": 4,"
+                        "  \"resources\": { \"cpu\": \"1505m\", \"memory\": \"1Gi\" }, \"dependencies\": [ \"postgresql\", \"redis\" ],"
+                        "  \"environment\": { \"LOG_LEVEL\": \"50%\" } } }");
+        _cleanup_(made_done) Made m = make(c);
+        const char *d = "mam@project-manager:4.service.d/50-mam.conf";
+
+        ASSERT_TRUE(exists(&m, "mam.target.wants/mam-project-manager.target"));
+        ASSERT_TRUE(exists(&m, "mam-project\\x2dmanager.slice"));
+        ASSERT_TRUE(!exists(&m, "mam@project-manager:5.service.d"));
+        ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:2.service"));
+        ASSERT_TRUE(!has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:3.service"));
+        ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Requires=mam-redis.target"));
+        ASSERT_TRUE(has_line(&m, "mam-project-manager.socket", "ListenStream=127.0.0.1:3001"));
+        ASSERT_TRUE(has_line(&m, "mam-project-manager.socket", "Service=mam@project-manager:1.service"));
+        ASSERT_TRUE(
+                        has_line(&m,
+                                 "mam@project-manager:4.socket.d/50-mam.conf",
+                                 "PartOf=mam-project-manager.target"));
+
+        ASSERT_TRUE(has_line(&m, d, "User=mam-project-manager"));
+        ASSERT_TRUE(has_line(&m, d, "CPUQuota=150.5%"));
+        ASSERT_TRUE(has_line(&m, d, "MemoryMax=1073741824"));
+        ASSERT_TRUE(has_line(&m, d, "MemoryHigh=966367638"));
+        ASSERT_TRUE(has_line(&m, d, "Slice=mam-project\\x2dmanager.slice"));
+        ASSERT_TRUE(has_line(&m, d, "Sockets=mam@project-manager:4.socket"));
+        ASSERT_TRUE(has_line(&m, d, "Sockets=mam-project-manager.socket"));
+        ASSERT_TRUE(has_line(&m, d, "Environment=\"LOG_LEVEL=50%%\""));
+        ASSERT_TRUE(has_line(&m, d, "Environment=\"MAM_REPLICA=4\""));
+        ASSERT_TRUE(has_line(
+                        &m,
+                        d,
+                        "Environment=\"MAM_POSTGRESQL=host=/run/mam/postgresql dbname=mam user=project_manager\""));
+        ASSERT_TRUE(has_line(&m, d, "PrivateNetwork=yes"));
+        /* not the target: a crash would pull in replicas that were scaled away */
+        ASSERT_TRUE(!has_line(&m, d, "Requires=mam-redis.target"));
+        ASSERT_TRUE(has_line(&m, d, "Wants=mam@redis:1.service"));
+
+        ASSERT_TRUE(!exists(&m, "mam-postgresql.socket"));
+        ASSERT_TRUE(!exists(&m, "mam@redis:1.socket.d"));
+        ASSERT_TRUE(
+                        has_line(&m,
+                                 "mam@postgresql:1.service.d/50-mam.conf",
+                                 "Environment=\"MAM_DATABASE_SERVICES=project-manager\""));
+        ASSERT_TRUE(has_line(
+                        &m,
+                        "mam@redis:2.service.d/50-mam.conf",
+                        "LoadCredentialEncrypted=redis.project-manager:/etc/credstore.encrypted/mam.redis.project-manager"));
+}
+
+TEST(foreign_programs_keep_their_arguments_and_get_ports) {
+        _cleanup_(mam_config_freep) MamConfig *c = load(
+                        "{ \"echo\": { \"exec\": [ \"/bin/echo\", \"a b\", \"$X\" ], \"port\": 8000, \"maxReplicas\": 2 },"
+                        "  \"sock\": { \"exec\": [ \"/bin/sock\" ], \"socket\": true, \"notify\": true, \"user\": \"nobody\", \"port\": 9000,"
+                        "              \"listen\": \"[::]\" } }");
+        _cleanup_(made_done) Made m = make(c);
+
+        ASSERT_TRUE(
+                        has_line(&m,
+                                 "mam@echo:2.service.d/50-mam.conf",
+                                 "ExecStart=\"/bin/echo\" \"a b\" \"$$X\""));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "Environment=\"PORT=8001\""));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "Type=exec"));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "DynamicUser=yes"));
+        ASSERT_TRUE(!exists(&m, "mam-echo.socket"));
+        ASSERT_TRUE(has_line(&m, "mam@sock:1.service.d/50-mam.conf", "User=nobody"));
+        ASSERT_TRUE(!has_line(&m, "mam@sock:1.service.d/50-mam.conf", "Type=exec"));
+        ASSERT_TRUE(has_line(&m, "mam-sock.socket", "ListenStream=9000"));
+}
+
+TEST(databases_outside_reach_the_services) {
+        _cleanup_(mam_config_freep) MamConfig *c = load("{ \"project-manager\": {} }");
+        const char *d = "mam@project-manager:1.service.d/50-mam.conf";
+
+        c->postgresql_dsn = strdup("host=db.example dbname=mam user=mam");
+        c->redis_dsn = strdup("redis://cache.example/");
+        ASSERT_TRUE(c->postgresql_dsn && c->redis_dsn);
+        {
+                _cleanup_(made_done) Made m = make(c);
+
+                ASSERT_TRUE(has_line(
+                                &m,
+                                d,
+                                "Environment=\"MAM_POSTGRESQL=host=db.example dbname=mam user=mam\""));
+                ASSERT_TRUE(has_line(&m, d, "Environment=\"MAM_REDIS=cache.example:6379\""));
+                ASSERT_TRUE(has_line(&m, d, "RestrictAddressFamilies=AF_INET AF_INET6"));
+                ASSERT_TRUE(!has_line(&m, d, "PrivateNetwork=yes"));
+        }
+}
+
+TEST(dry_run_shows_what_the_folder_would_hold) {
+        _cleanup_(mam_config_freep) MamConfig *c = load("{ \"redis\": { \"maxReplicas\": 1 } }");
+        _cleanup_(mam_freep) char *text = NULL;
+        size_t size;
+        FILE *stream = open_memstream(&text, &size);
+        Output o = { .folder_fd = -EBADF, .stream = stream };
+        int r;
+
+        ASSERT_TRUE(stream);
+        r = generate(c, &o);
+        ASSERT_EQ(fclose(stream), 0);
+        ASSERT_OK(r);
+        ASSERT_TRUE(strstr(text, "# mam-redis.target\n"));
+        ASSERT_TRUE(strstr(text, "# mam@redis:1.service.d/50-mam.conf\n"));
+        ASSERT_TRUE(strstr(text, "# mam.target.wants/mam-redis.target \xe2\x86\x92 ../mam-redis.target\n"));
+        ASSERT_TRUE(!strstr(text, "mam@redis:2"));
+}
+
+TEST(a_folder_that_cannot_be_written_is_an_error) {
+        _cleanup_(mam_config_freep) MamConfig *c = load("{ \"redis\": {} }");
+        _cleanup_(mam_closep) int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        Output o = { .folder_fd = fd };
+
+        ASSERT_OK(fd);
+        ASSERT_TRUE(generate(c, &o) < 0);
+}
