@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * What systemd reports
+ *
+ * Nothing is decided here: facts are noted with the replica, and a pass is queued.
+ */
+
+#include <string.h>
+
+#include <utlist.h>
+
+#include "libmam/obs/log.h"
+#include "libmam/util/time.h"
+#include "manager/manager.h"
+#include "manager/operations.h"
+
+static void on_unit(const char *id, uint32_t number, const UnitChange *change, void *userdata) {
+        bool inactive = change->fields & UNIT_FIELD_ACTIVE_STATE &&
+                        strcmp(change->active_state, "inactive") == 0;
+        Service *s = manager_find_service(userdata, id);
+        Manager *m = userdata;
+        Replica *r;
+
+        if (!s)
+                return; /* not configured (any more), and not ours to judge */
+
+        r = numbers_is_valid(number) ? s->replicas[number] : NULL;
+        if (!r) {
+                if (inactive && !(change->fields & UNIT_FIELD_JOB && change->job > 0))
+                        return; /* loaded, but nothing of it runs */
+                r = service_replica(s, number);
+                if (!r)
+                        return;
+        }
+
+        replica_apply(r, change, mam_now_monotonic(), !m->listed);
+        r->seen = true;
+        manager_queue_pass(m);
+}
+
+/* First listing after a boot, or first ever: what runs is what is wanted. */
+static void adopt_fresh(Service *s, uint64_t now_usec) {
+        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                const Replica *r = s->replicas[n];
+
+                if (r && (r->activity == UNIT_ACTIVE || r->activity == UNIT_ACTIVATING || r->job > 0))
+                        service_adopt_running(s, n, now_usec);
+        }
+        if (s->state->running)
+                s->manager->state_dirty = true;
+}
+
+static void on_listed(int error, const char *message, void *userdata) {
+        static const UnitChange gone = {
+                .fields = UNIT_FIELD_ACTIVE_STATE | UNIT_FIELD_SUB_STATE | UNIT_FIELD_JOB |
+                          UNIT_FIELD_MAIN_PID,
+                .active_state = "inactive",
+                .sub_state = "dead",
+        };
+        uint64_t now_usec = mam_now_monotonic();
+        Manager *m = userdata;
+        bool first = !m->listed;
+        Service *s;
+        int r;
+
+        if (error < 0) {
+                mam_error("Cannot list the units of systemd: %s", message ? message : strerror(-error));
+                if (first)
+                        (void) sd_event_exit(
+                                        m->event,
+                                        EXIT_FAILURE); /* nothing works without; we are started again */
+                return;
+        }
+
+        DL_FOREACH(m->services, s) {
+                for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                        Replica *replica = s->replicas[n];
+
+                        if (!replica)
+                                continue;
+                        if (!replica->seen && replica->n_calls == 0) {
+                                replica->own_job = 0;
+                                replica_apply(replica, &gone, now_usec, false);
+                        }
+                        replica->seen = false;
+                        if (service_limits_are_own(s))
+                                replica->limits_due = true; /* a reload may have lost them */
+                }
+                if (first && s->state->fresh)
+                        adopt_fresh(s, now_usec);
+        }
+
+        m->listed = true;
+        manager_queue_pass(m);
+        if (!first)
+                return;
+
+        r = manager_request_name(m);
+        if (r < 0) {
+                (void) mam_error_errno(r, "Cannot ask for the bus name");
+                (void) sd_event_exit(m->event, EXIT_FAILURE);
+        }
+}
+
+static void job_removed(Replica *r, uint32_t job, const char *result) {
+        bool own = r->own_job == job;
+
+        if (r->job == job)
+                r->job = 0;
+        if (!own)
+                return;
+
+        r->own_job = 0;
+        if (r->restart == RESTART_ISSUED)
+                r->restart = RESTART_RUNNING;
+        if (strcmp(result, "done") == 0 || strcmp(result, "skipped") == 0)
+                return;
+        if (!numbers_has(&r->service->state->starting, r->number))
+                return;
+        if (strcmp(result, "canceled") == 0) { /* somebody stopped it before it ran: his wish */
+                if (r->activity == UNIT_INACTIVE && r->backoff.held_until_usec == 0)
+                        service_adopt_stopped(r->service, r->number);
+                return;
+        }
+
+        r->start_failed = true;
+        free(r->failure);
+        if (asprintf(&r->failure, "start failed: %s", result) < 0)
+                r->failure = NULL;
+}
+
+static void on_job_removed(uint32_t job, const char *unit, const char *result, void *userdata) {
+        Manager *m = userdata;
+        uint32_t number;
+        char id[32];
+        Service *s;
+
+        if (strncmp(unit, "mam", 3) != 0)
+                return;
+        if (m->init)
+                init_operation_job_removed(m->init, job, result);
+        if (mam_unit_parse_replica(unit, id, &number) < 0 || !strstr(unit, ".service"))
+                return;
+
+        s = manager_find_service(m, id);
+        if (!s || !numbers_is_valid(number) || !s->replicas[number])
+                return;
+        job_removed(s->replicas[number], job, result);
+        manager_queue_pass(m);
+}
+
+static void on_reloaded(void *userdata) {
+        Manager *m = userdata;
+        int r;
+
+        r = manager_load_config(m);
+        if (r < 0)
+                (void) mam_error_errno(r, "Cannot read the configuration again; the old one stands");
+}
+
+const SystemdHandlers manager_systemd_handlers = {
+        .on_unit = on_unit,
+        .on_listed = on_listed,
+        .on_job_removed = on_job_removed,
+        .on_reloaded = on_reloaded,
+};

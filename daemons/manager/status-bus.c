@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Handlers of org.manageragent.Manager1 that only read
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "libmam/util/time.h"
+#include "manager/cgroup.h"
+#include "manager/endpoints.h"
+#include "manager/manager-bus.h"
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* Begins the answer; *ret_only is the one service that is asked for, or NULL for all. */
+static int begin(
+                sd_bus_message *message,
+                Manager *m,
+                sd_bus_message **ret,
+                Service **ret_only,
+                sd_bus_error *error) {
+        const char *id;
+        int r;
+
+        r = sd_bus_message_read(message, "s", &id);
+        if (r < 0)
+                return r;
+
+        *ret_only = NULL;
+        if (*id) {
+                *ret_only = manager_find_service(m, id);
+                if (!*ret_only)
+                        return manager_bus_no_such_service(m, id, error);
+        }
+        return sd_bus_message_new_method_return(message, ret);
+}
+
+int manager_bus_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        Service *s;
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(ssssuuuo)");
+        if (r < 0)
+                return r;
+
+        DL_FOREACH(m->services, s) {
+                _cleanup_(mam_freep) char *path = NULL;
+
+                r = service_path(s, &path);
+                if (r >= 0)
+                        r = sd_bus_message_append(
+                                        reply,
+                                        "(ssssuuuo)",
+                                        s->config->id,
+                                        s->config->name,
+                                        mam_service_type_to_string(s->config->type),
+                                        s->state_text,
+                                        service_desired(s),
+                                        s->counts.existing,
+                                        s->counts.ready,
+                                        path);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int append_status(sd_bus_message *reply, Service *s) {
+        char id[64];
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'r', "sa{sv}a(sa{sv})");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "s", s->config->id);
+        if (r >= 0)
+                r = service_append_properties(reply, s);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(sa{sv})");
+        for (uint32_t n = 1; r >= 0 && n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                if (!s->replicas[n])
+                        continue;
+                snprintf(id, sizeof(id), "%s:%u", s->config->id, n);
+                r = sd_bus_message_open_container(reply, 'r', "sa{sv}");
+                if (r >= 0)
+                        r = sd_bus_message_append(reply, "s", id);
+                if (r >= 0)
+                        r = replica_append_properties(reply, s->replicas[n]);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(reply);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int manager_bus_status(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        Service *only, *s;
+        int r;
+
+        r = begin(message, m, &reply, &only, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(sa{sv}a(sa{sv}))");
+        DL_FOREACH(m->services, s)
+        if (r >= 0 && (!only || s == only))
+                r = append_status(reply, s);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int append_health(sd_bus_message *reply, const Service *s) {
+        char id[64], why[256];
+        int r = 0;
+
+        for (uint32_t n = 1; r >= 0 && n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                const Replica *replica = s->replicas[n];
+
+                if (!replica)
+                        continue;
+                snprintf(id, sizeof(id), "%s:%u", s->config->id, n);
+                why[0] = '\0';
+                if (!replica_is_ready(replica) || replica->health_reason[0])
+                        replica_describe(replica, why, sizeof(why));
+                r = sd_bus_message_append(
+                                reply,
+                                "(sssst)",
+                                s->config->id,
+                                id,
+                                health_state_to_string(replica->health.state),
+                                why,
+                                replica->health.since_realtime_usec);
+        }
+        return r;
+}
+
+int manager_bus_health(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        Service *only, *s;
+        int r;
+
+        r = begin(message, m, &reply, &only, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(sssst)");
+        DL_FOREACH(m->services, s)
+        if (r >= 0 && (!only || s == only))
+                r = append_health(reply, s);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+/* ---- Metrics ---- */
+
+typedef enum Metric {
+        METRIC_CPU_SECONDS,
+        METRIC_MEMORY,
+        METRIC_MEMORY_MAX,
+        METRIC_CPU_LIMIT,
+        METRIC_TASKS,
+        METRIC_RESTARTS,
+        METRIC_OOM_KILLS,
+        METRIC_UPTIME,
+        METRIC_READY,
+        _METRIC_MAX,
+} Metric;
+
+static const char *const metric_names[_METRIC_MAX] = {
+        [METRIC_CPU_SECONDS] = "cpu_seconds_total",
+        [METRIC_MEMORY] = "memory_bytes",
+        [METRIC_MEMORY_MAX] = "memory_max_bytes",
+        [METRIC_CPU_LIMIT] = "cpu_limit_cores",
+        [METRIC_TASKS] = "tasks",
+        [METRIC_RESTARTS] = "restarts_total",
+        [METRIC_OOM_KILLS] = "oom_kills_total",
+        [METRIC_UPTIME] = "uptime_seconds",
+        [METRIC_READY] = "ready",
+};
+
+typedef struct MetricSet {
+        double value[_METRIC_MAX];
+        bool known[_METRIC_MAX];
+} MetricSet;
+
+static void metric_set(MetricSet *set, Metric m, double value) {
+        set->value[m] = value;
+        set->known[m] = true;
+}
+
+static void replica_metrics(MetricSet *ret, const Replica *r) {
+        uint64_t now = mam_now_realtime();
+        MetricSet set = { .known = { false } };
+        CgroupUsage u;
+
+        if (r->activity != UNIT_INACTIVE && r->control_group && r->control_group[0]) {
+                cgroup_read(&u, CGROUP_ROOT, r->control_group);
+                if (u.cpu_usec != CGROUP_UNKNOWN)
+                        metric_set(&set, METRIC_CPU_SECONDS, (double) u.cpu_usec / 1e6);
+                if (u.memory_bytes != CGROUP_UNKNOWN)
+                        metric_set(&set, METRIC_MEMORY, (double) u.memory_bytes);
+                if (u.tasks != CGROUP_UNKNOWN)
+                        metric_set(&set, METRIC_TASKS, (double) u.tasks);
+        }
+        metric_set(&set, METRIC_MEMORY_MAX, (double) service_memory_bytes(r->service));
+        metric_set(&set, METRIC_CPU_LIMIT, (double) service_cpu_millis(r->service) / 1000);
+        metric_set(&set, METRIC_RESTARTS, r->restarts);
+        metric_set(&set, METRIC_OOM_KILLS, (double) r->oom_kills);
+        metric_set(&set, METRIC_READY, replica_is_ready(r));
+        if (r->activity == UNIT_ACTIVE && r->started_usec > 0 && now > r->started_usec)
+                metric_set(&set, METRIC_UPTIME, (double) (now - r->started_usec) / 1e6);
+        *ret = set;
+}
+
+static int append_metrics(
+                sd_bus_message *reply,
+                const char *service,
+                const char *replica,
+                const MetricSet *set) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'r', "ssa{sd}");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "ss", service, replica);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "{sd}");
+        for (Metric m = 0; r >= 0 && m < _METRIC_MAX; m++)
+                if (set->known[m])
+                        r = sd_bus_message_append(reply, "{sd}", metric_names[m], set->value[m]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int append_service_metrics(sd_bus_message *reply, const Service *s) {
+        MetricSet sum = { .known = { false } }, one;
+        char id[64];
+        int r = 0;
+
+        for (uint32_t n = 1; r >= 0 && n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                if (!s->replicas[n])
+                        continue;
+                replica_metrics(&one, s->replicas[n]);
+                for (Metric m = 0; m < _METRIC_MAX; m++)
+                        if (one.known[m] && m != METRIC_UPTIME)
+                                metric_set(&sum, m, sum.value[m] + one.value[m]);
+                if (one.known[METRIC_UPTIME] && one.value[METRIC_UPTIME] > sum.value[METRIC_UPTIME])
+                        metric_set(&sum, METRIC_UPTIME, one.value[METRIC_UPTIME]); /* of the oldest */
+                snprintf(id, sizeof(id), "%s:%u", s->config->id, n);
+                r = append_metrics(reply, s->config->id, id, &one);
+        }
+        return r < 0 ? r : append_metrics(reply, s->config->id, "", &sum);
+}
+
+int manager_bus_metrics(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        Service *only, *s;
+        int r;
+
+        r = begin(message, m, &reply, &only, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(ssa{sd})");
+        DL_FOREACH(m->services, s)
+        if (r >= 0 && (!only || s == only))
+                r = append_service_metrics(reply, s);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+int manager_bus_list_endpoints(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = userdata;
+        Service *s;
+        int r;
+
+        r = begin(message, m, &reply, &s, error);
+        if (r < 0)
+                return r;
+        if (!s)
+                return manager_bus_no_such_service(m, "", error);
+
+        r = sd_bus_message_append(reply, "t", s->revision);
+        if (r >= 0)
+                r = endpoints_append(reply, s);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
