@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "api-gateway/endpoints-bus.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <systemd/sd-bus.h>
+
+#include "libmam/bus/bus-errors.h"
+#include "libmam/config/config.h"
+#include "libmam/obs/log.h"
+#include "libmam/obs/message-ids.h"
+#include "libmam/util/backoff.h"
+#include "libmam/util/time.h"
+
+#define CALL_TIMEOUT_USEC (10 * MAM_USEC_PER_SEC)
+#define RETRY_FIRST_USEC  (250 * MAM_USEC_PER_MSEC)
+#define RETRY_MAX_USEC    (5 * MAM_USEC_PER_SEC)
+
+typedef struct Listing {
+        EndpointsBus *bus;  /* weak */
+        Upstream *upstream; /* weak */
+        unsigned replicas;  /* to assume */
+        sd_bus_slot *call;  /* owned; unref cancels it */
+        uint64_t revision;  /* of the current owner */
+        bool due;           /* to be listed when the timer says so */
+        bool settled;       /* listed, or failed to, at least once */
+} Listing;
+
+struct EndpointsBus {
+        Gateway *gateway;                                       /* weak */
+        sd_bus *bus;                                            /* owned; NULL: not connected */
+        sd_bus_slot *match_change, *match_owner, *match_closed; /* owned */
+        char *owner;            /* owned; unique name of the manager, or NULL */
+        sd_event_source *timer; /* owned */
+        unsigned n_failures;    /* in a row */
+        bool answered;          /* the manager has, at least once */
+        bool said_gone;
+        bool said_listed;
+        Listing **listings; /* owned, and each of them */
+        size_t n_listings;
+        void (*on_change)(void *userdata);
+        void (*on_listed)(void *userdata);
+        void *userdata;
+};
+
+/* What the configuration says: a replica that is not there refuses, and the next one is asked. */
+static void assume_endpoints(Listing *l) {
+        char ids[UPSTREAM_ENDPOINTS_MAX][64], addresses[UPSTREAM_ENDPOINTS_MAX][MAM_UNIT_NAME_MAX];
+        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
+        unsigned n = l->replicas < UPSTREAM_ENDPOINTS_MAX ? l->replicas : UPSTREAM_ENDPOINTS_MAX;
+
+        for (unsigned i = 0; i < n; i++) {
+                (void) snprintf(ids[i], sizeof(ids[i]), "%s:%u", l->upstream->service, i + 1);
+                mam_replica_socket_path(addresses[i], l->upstream->service, i + 1);
+                specs[i] = (EndpointSpec){ ids[i], addresses[i], ENDPOINT_READY, 1 };
+        }
+        (void) gateway_set_endpoints(l->bus->gateway, l->upstream, specs, n);
+        l->upstream->known = false; /* the first word of the manager replaces it */
+}
+
+static void settle(Listing *l) {
+        EndpointsBus *b = l->bus;
+
+        l->settled = true;
+        for (size_t i = 0; i < b->n_listings; i++)
+                if (!b->listings[i]->settled)
+                        return;
+        if (b->said_listed)
+                return;
+        b->said_listed = true;
+        b->on_listed(b->userdata);
+}
+
+static void arm(EndpointsBus *b) {
+        uint64_t wait = mam_backoff_usec(b->n_failures, RETRY_FIRST_USEC, RETRY_MAX_USEC);
+        int enabled = SD_EVENT_OFF;
+
+        (void) sd_event_source_get_enabled(b->timer, &enabled);
+        if (enabled != SD_EVENT_OFF)
+                return;
+        b->n_failures++;
+        (void) sd_event_source_set_time_relative(b->timer, wait);
+        (void) sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
+}
+
+static void say_gone(EndpointsBus *b, const char *why) {
+        if (b->said_gone)
+                return;
+        b->said_gone = true;
+        mam_log_id(LOG_WARNING,
+                   MAM_MESSAGE_GATEWAY_MANAGER_GONE,
+                   "Cannot ask the manager for endpoints: %s; going on with %s",
+                   why,
+                   b->answered ? "those that are known" : "what the configuration says");
+}
+
+static void say_back(EndpointsBus *b) {
+        b->answered = true;
+        b->n_failures = 0;
+        if (!b->said_gone)
+                return;
+        b->said_gone = false;
+        mam_log_id(LOG_NOTICE, MAM_MESSAGE_GATEWAY_MANAGER_BACK, "The manager tells endpoints again");
+}
+
+/* "a(sssu)" of a reply or a signal. */
+static int read_endpoints(sd_bus_message *m, EndpointSpec *ret, size_t max, size_t *ret_n) {
+        const char *id, *address, *state;
+        size_t n = 0;
+        uint32_t weight;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "(sssu)");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read(m, "(sssu)", &id, &address, &state, &weight)) > 0) {
+                EndpointState s = endpoint_state_from_string(state);
+
+                if (n >= max)
+                        continue;
+                /* A state of a later version of mam is not one that we know to take traffic. */
+                ret[n++] = (EndpointSpec){ id, address, s < 0 ? ENDPOINT_UNREADY : s, weight };
+        }
+        if (r < 0)
+                return r;
+
+        *ret_n = n;
+        return sd_bus_message_exit_container(m);
+}
+
+static void take_endpoints(Listing *l, uint64_t revision, const EndpointSpec *specs, size_t n) {
+        EndpointsBus *b = l->bus;
+        int r;
+
+        l->revision = revision;
+        r = gateway_set_endpoints(b->gateway, l->upstream, specs, n);
+        if (r < 0)
+                (void) mam_error_errno(r, "Cannot take all endpoints of %s", l->upstream->service);
+        mam_debug("%s: %u of %zu endpoints are ready", l->upstream->service, upstream_ready(l->upstream), n);
+        b->on_change(b->userdata);
+}
+
+static void list_failed(Listing *l, const char *why) {
+        EndpointsBus *b = l->bus;
+
+        say_gone(b, why);
+        if (!l->upstream->known && l->upstream->n_endpoints == 0) {
+                assume_endpoints(l);
+                b->on_change(b->userdata);
+        }
+        l->due = true;
+        arm(b);
+        settle(l);
+}
+
+static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const sd_bus_error *e = sd_bus_message_get_error(reply);
+        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
+        Listing *l = userdata;
+        EndpointsBus *b = l->bus;
+        const char *sender;
+        uint64_t revision;
+        size_t n = 0;
+        int r;
+
+        l->call = sd_bus_slot_unref(l->call);
+        if (e) {
+                list_failed(l, e->message ? e->message : e->name);
+                return 0;
+        }
+        r = sd_bus_message_read(reply, "t", &revision);
+        if (r >= 0)
+                r = read_endpoints(reply, specs, MAM_ELEMENTSOF(specs), &n);
+        if (r < 0) {
+                list_failed(l, "its answer makes no sense");
+                return 0;
+        }
+
+        /* Whoever owns the name answered: only its signals count. */
+        sender = sd_bus_message_get_sender(reply);
+        if (sender && (!b->owner || strcmp(b->owner, sender) != 0)) {
+                free(b->owner);
+                b->owner = strdup(sender);
+        }
+        say_back(b);
+        take_endpoints(l, revision, specs, n);
+        settle(l);
+        return 0;
+}
+
+static int list_send(Listing *l) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        EndpointsBus *b = l->bus;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                        b->bus,
+                        &m,
+                        MAM_BUS_NAME,
+                        MAM_BUS_PATH,
+                        MAM_IFACE_MANAGER,
+                        "ListEndpoints");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "s", l->upstream->service);
+        if (r < 0)
+                return r;
+        /* Who has stopped the manager on purpose does not want it started again by us. */
+        r = sd_bus_message_set_auto_start(m, !b->answered);
+        if (r < 0)
+                return r;
+        return sd_bus_call_async(b->bus, &l->call, m, on_list_reply, l, CALL_TIMEOUT_USEC);
+}
+
+static void list(Listing *l) {
+        int r;
+
+        l->due = false;
+        l->call = sd_bus_slot_unref(
+                        l->call); /* an older question: its answer may be older than what we look for */
+        r = list_send(l);
+        if (r < 0)
+                list_failed(l, strerrordesc_np(-r) ? strerrordesc_np(-r) : "unknown error");
+}
+
+static Listing *find_listing(const EndpointsBus *b, const char *service) {
+        for (size_t i = 0; i < b->n_listings; i++)
+                if (strcmp(b->listings[i]->upstream->service, service) == 0)
+                        return b->listings[i];
+        return NULL;
+}
+
+static int on_endpoints_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
+        const char *service, *sender = sd_bus_message_get_sender(m);
+        EndpointsBus *b = userdata;
+        uint64_t revision;
+        Listing *l;
+        size_t n = 0;
+        int r;
+
+        /* The bus lets everybody send a signal to us; requests carry identities to where this one says. */
+        if (!sender || !b->owner || strcmp(sender, b->owner) != 0)
+                return 0;
+
+        r = sd_bus_message_read(m, "st", &service, &revision);
+        if (r < 0)
+                return 0;
+        l = find_listing(b, service);
+        if (!l || revision <= l->revision)
+                return 0;
+        r = read_endpoints(m, specs, MAM_ELEMENTSOF(specs), &n);
+        if (r < 0) {
+                list(l);
+                return 0;
+        }
+        take_endpoints(l, revision, specs, n);
+        return 0;
+}
+
+static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *old_owner, *new_owner;
+        EndpointsBus *b = userdata;
+
+        if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0 ||
+            strcmp(name, MAM_BUS_NAME) != 0)
+                return 0;
+
+        free(b->owner);
+        b->owner = *new_owner ? strdup(new_owner) : NULL;
+        for (size_t i = 0; i < b->n_listings; i++) {
+                b->listings[i]->revision = 0;
+                if (*new_owner)
+                        list(b->listings[i]);
+        }
+        return 0;
+}
+
+static void disconnect(EndpointsBus *b) {
+        for (size_t i = 0; i < b->n_listings; i++)
+                b->listings[i]->call = sd_bus_slot_unref(b->listings[i]->call);
+        b->match_change = sd_bus_slot_unref(b->match_change);
+        b->match_owner = sd_bus_slot_unref(b->match_owner);
+        b->match_closed = sd_bus_slot_unref(b->match_closed);
+        free(MAM_TAKE(b->owner));
+        b->bus = sd_bus_close_unref(b->bus);
+}
+
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        EndpointsBus *b = userdata;
+
+        say_gone(b, "the system bus has closed the connection");
+        for (size_t i = 0; i < b->n_listings; i++) {
+                Listing *l = b->listings[i];
+
+                l->call = sd_bus_slot_unref(l->call);
+                l->due = true;
+                if (!l->settled)
+                        list_failed(l, "the system bus has closed the connection");
+        }
+        /* The connection itself goes when the timer comes: it is at work just now. */
+        free(MAM_TAKE(b->owner));
+        arm(b);
+        return 0;
+}
+
+static int add_matches(EndpointsBus *b) {
+        int r;
+
+        r = sd_bus_match_signal_async(
+                        b->bus,
+                        &b->match_change,
+                        MAM_BUS_NAME,
+                        MAM_BUS_PATH,
+                        MAM_IFACE_MANAGER,
+                        "EndpointsChanged",
+                        on_endpoints_changed,
+                        NULL,
+                        b);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_match_async(
+                        b->bus,
+                        &b->match_owner,
+                        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                        "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" MAM_BUS_NAME "'",
+                        on_name_owner_changed,
+                        NULL,
+                        b);
+        if (r < 0)
+                return r;
+        return sd_bus_match_signal(
+                        b->bus,
+                        &b->match_closed,
+                        "org.freedesktop.DBus.Local",
+                        "/org/freedesktop/DBus/Local",
+                        "org.freedesktop.DBus.Local",
+                        "Disconnected",
+                        on_disconnected,
+                        b);
+}
+
+static int connect_bus(EndpointsBus *b) {
+        int r;
+
+        r = sd_bus_open_system_with_description(&b->bus, "api-gateway");
+        if (r < 0)
+                return r;
+        r = sd_bus_set_exit_on_disconnect(b->bus, false);
+        if (r < 0)
+                return r;
+        r = sd_bus_attach_event(b->bus, b->gateway->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return r;
+        return add_matches(b);
+}
+
+/* Connects if need be, and asks for what is due. */
+static void look(EndpointsBus *b) {
+        int r;
+
+        if (b->bus && sd_bus_is_open(b->bus) <= 0)
+                disconnect(b);
+        if (!b->bus) {
+                r = connect_bus(b);
+                for (size_t i = 0; i < b->n_listings; i++) {
+                        b->listings[i]->revision = 0;
+                        b->listings[i]->due = true;
+                }
+                if (r < 0) {
+                        disconnect(b);
+                        for (size_t i = 0; i < b->n_listings; i++)
+                                list_failed(b->listings[i],
+                                            strerrordesc_np(-r) ? strerrordesc_np(-r) : "unknown error");
+                        return;
+                }
+        }
+        for (size_t i = 0; i < b->n_listings; i++)
+                if (b->listings[i]->due)
+                        list(b->listings[i]);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        look(userdata);
+        return 0;
+}
+
+int endpoints_bus_new(
+                EndpointsBus **ret,
+                Gateway *g,
+                void (*on_change)(void *userdata),
+                void (*on_listed)(void *userdata),
+                void *userdata) {
+        _cleanup_(endpoints_bus_freep) EndpointsBus *b = NULL;
+        int r;
+
+        assert(ret);
+        assert(g);
+        assert(on_change);
+        assert(on_listed);
+
+        b = calloc(1, sizeof(*b));
+        if (!b)
+                return -ENOMEM;
+        b->gateway = g;
+        b->on_change = on_change;
+        b->on_listed = on_listed;
+        b->userdata = userdata;
+        r = sd_event_add_time(g->event, &b->timer, CLOCK_MONOTONIC, UINT64_MAX, 0, on_timer, b);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        *ret = MAM_TAKE(b);
+        return 0;
+}
+
+EndpointsBus *endpoints_bus_free(EndpointsBus *b) {
+        if (!b)
+                return NULL;
+
+        disconnect(b);
+        sd_event_source_disable_unref(b->timer);
+        for (size_t i = 0; i < b->n_listings; i++)
+                free(b->listings[i]);
+        free(b->listings);
+        free(b);
+        return NULL;
+}
+
+int endpoints_bus_add(EndpointsBus *b, Upstream *u, unsigned replicas) {
+        Listing **listings, *l;
+
+        assert(b);
+        assert(u);
+
+        l = calloc(1, sizeof(*l));
+        if (!l)
+                return -ENOMEM;
+        *l = (Listing){ .bus = b, .upstream = u, .replicas = replicas };
+        listings = reallocarray(b->listings, b->n_listings + 1, sizeof(*listings));
+        if (!listings) {
+                free(l);
+                return -ENOMEM;
+        }
+        b->listings = listings;
+        listings[b->n_listings++] = l;
+        return 0;
+}
+
+int endpoints_bus_start(EndpointsBus *b) {
+        assert(b);
+
+        if (b->n_listings > 0) {
+                look(b);
+                return 0;
+        }
+        b->said_listed = true; /* nothing is routed: there is nothing to wait for */
+        b->on_listed(b->userdata);
+        return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Which header fields pass the gateway
+ *
+ * Nothing that a client sends may look like a word of the gateway's own to a replica: fields of the
+ * connection, Mam-*, what tells who forwarded, and the token (replicas get the verified subject, and no
+ * means to act as the caller elsewhere).
+ */
+
+#include <stdbool.h>
+
+#include "libmam/http/http-client.h"
+#include "libmam/http/http-codec.h"
+#include "libmam/http/http-server.h"
+
+bool field_is_for_upstream(const MamHttpHead *head, const MamHttpField *f);
+bool field_is_for_client(const MamHttpHead *head, const MamHttpField *f);
+
+/* What goes to a replica instead. scheme: "http" or "https". subject and roles: verified. 0, or what
+ * mam_http_call_add_field() returned. */
+int fields_add_for_upstream(
+                MamHttpCall *call,
+                MamHttpExchange *x,
+                const char *scheme,
+                const char *subject,
+                const char *const *roles,
+                size_t n_roles);
+
+/* "192.0.2.1:4711" → "192.0.2.1", "[2001:db8::1]:4711" → "2001:db8::1"; "" for others, such as unix sockets.
+ */
+void peer_address(char ret[static 64], const char *peer);
+/* The value of Forwarded (RFC 7239). */
+void format_forwarded(char ret[static 512], const char *address, const char *scheme, MamHttpRange host);
