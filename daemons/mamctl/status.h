@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What Status says, as JSON
+ */
+
+#include <stdbool.h>
+
+#include <json-c/json.h>
+#include <systemd/sd-bus.h>
+
+#include "mamctl/exit-code.h"
+
+/* From the reply of Status: an array of services, each with its properties and its "replicas". Caller puts
+ * *ret. */
+int status_read_services(sd_bus_message *m, json_object **ret);
+
+/* EXIT_CODE_OK or _NOT_RUNNING. asked: a service was named, so that "stopped" counts as not running. */
+ExitCode status_exit_code(json_object *services, bool asked);
