@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What the units say they forbid is tried from inside each of them, as that unit's user, and must be refused.
+
+# forbidden UNIT [ARGUMENT]…: the unit with forbidden.py in place of its program; everything else as it is.
+forbidden() {
+  local unit=$1 dropin=/run/systemd/system/$1.d/90-forbidden.conf
+  shift
+  mkdir -p "${dropin%/*}" /home/forbidden-marker
+  echo x >/home/forbidden-marker/file
+  chmod 0755 /home/forbidden-marker
+  {
+    printf '[Unit]\nRequires=\nRefuseManualStart=no\n[Service]\nType=oneshot\nRestart=no\nBusName=\nWatchdogSec=0\nExecStartPre=\nExecStartPost=\nExecStopPost=\n'
+    printf 'StandardOutput=truncate:/tmp/forbidden.out\nExecStart=\nExecStart=/usr/bin/python3 %s/forbidden.py' "$here"
+    printf ' "%s"' "$@"
+    printf '\n'
+  } >"$dropin"
+  systemctl daemon-reload
+  systemctl start "$unit" || { systemctl status "$unit" || :; cat /tmp/forbidden.out; fail "$unit could not be run"; }
+  rm -r "${dropin%/*}"
+  systemctl daemon-reload
+  cat /tmp/forbidden.out
+  grep -qx end /tmp/forbidden.out || fail "the attempts did not run to their end in $unit"
+  ! grep '^ALLOWED' /tmp/forbidden.out || fail "$unit allows what it should not"
+}
+
+only_infrastructure() {
+  mamctl init >/dev/null
+  mamctl stop
+}
+
+test_project_manager_is_confined() {
+  only_infrastructure
+  forbidden mam@project-manager:1.service list=/var/lib/mam/postgresql list=/var/lib/mam/redis list=/var/lib/mam/manager
+}
+
+test_gateway_is_confined() {
+  only_infrastructure
+  forbidden mam@api-gateway:1.service list=/var/lib/mam/postgresql list=/var/lib/mam/redis
+}
+
+test_postgresql_is_confined() {
+  only_infrastructure
+  forbidden mam@postgresql:1.service family=AF_INET family=AF_INET6 list=/var/lib/mam/redis list=/run/mam/replica
+}
+
+test_redis_is_confined() {
+  only_infrastructure
+  forbidden mam@redis:1.service list=/var/lib/mam/postgresql list=/run/mam/replica
+}
+
+test_a_service_cannot_reach_another_ones_replicas() {
+  suite_up
+  forbidden mam@project-manager:4.service connect=/run/mam/replica/api-gateway:1.sock connect=/run/mam/replica/project-manager:1.sock
+}
+
+test_scores_hold_for_what_runs() {
+  suite_up
+  local unit limit
+  while read -r unit limit; do
+    systemd-analyze security --no-pager --threshold="$limit" "$unit" >/tmp/security || { head -40 /tmp/security; fail "$unit is above $limit tenths"; }
+  done <<'UNITS'
+mam-manager.service 12
+mam@api-gateway:1.service 12
+mam@project-manager:1.service 12
+mam@postgresql:1.service 20
+mam@redis:1.service 20
+UNITS
+}
