@@ -120,7 +120,13 @@ static void write_program(Writer *w) {
         if (w->s->user) {
                 add(w, "User=%s\n", w->s->user);
         } else {
-                add(w, "DynamicUser=yes\n");
+                add(w,
+                    "DynamicUser=yes\n"
+                    /* Its runtime directory would lie below /run/private, where the manager may not look for
+                     * the record of how it ended; the record is written as root instead. */
+                    "RuntimeDirectory=\n"
+                    "ExecStopPost=\n"
+                    "ExecStopPost=+" MAM_LIBEXEC_DIR "/mam-exit\n");
         }
         if (mam_service_has_replica_socket(w->s)) {
                 mam_unit_replica_socket(unit, w->s->id, w->n);
@@ -330,7 +336,7 @@ static int generate_socket(const MamServiceConfig *s, uint32_t n, const Output *
         if (r < 0)
                 return r;
         mam_unit_replica_socket(unit, s->id, n);
-        snprintf(name, sizeof(name), "%s.d/50-mam.conf", unit);
+        snprintf(name, sizeof(name), "%s.d/10-mam.conf", unit);
         return output_file(output, name, mam_buffer_bytes(&b));
 }
 
@@ -353,7 +359,7 @@ int generate_replica(const MamConfig *config, const MamServiceConfig *s, uint32_
                 return w.r;
 
         mam_unit_replica_service(unit, s->id, n);
-        snprintf(name, sizeof(name), "%s.d/50-mam.conf", unit);
+        snprintf(name, sizeof(name), "%s.d/10-mam.conf", unit);
         w.r = output_file(output, name, mam_buffer_bytes(&w.b));
         return w.r < 0 ? w.r : generate_socket(s, n, output);
 }

@@ -12,7 +12,7 @@ typedef struct Output {
         FILE *stream;  /* borrowed */
 } Output;
 
-/* name may have one folder in front ("mam@x:1.service.d/50-mam.conf"), which is made as needed. Returns 0 or
+/* name may have one folder in front ("mam@x:1.service.d/10-mam.conf"), which is made as needed. Returns 0 or
  * a negative errno. */
 int output_file(const Output *o, const char *name, const char *content);
 int output_link(const Output *o, const char *name, const char *target);

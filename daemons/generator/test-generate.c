@@ -95,7 +95,7 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
                         "  \"resources\": { \"cpu\": \"1505m\", \"memory\": \"1Gi\" }, \"dependencies\": [ \"postgresql\", \"redis\" ],"
                         "  \"environment\": { \"LOG_LEVEL\": \"50%\" } } }");
         _cleanup_(made_done) Made m = make(c);
-        const char *d = "mam@project-manager:4.service.d/50-mam.conf";
+        const char *d = "mam@project-manager:4.service.d/10-mam.conf";
 
         ASSERT_TRUE(exists(&m, "mam.target.wants/mam-project-manager.target"));
         ASSERT_TRUE(exists(&m, "mam-project\\x2dmanager.slice"));
@@ -107,7 +107,7 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
         ASSERT_TRUE(has_line(&m, "mam-project-manager.socket", "Service=mam@project-manager:1.service"));
         ASSERT_TRUE(
                         has_line(&m,
-                                 "mam@project-manager:4.socket.d/50-mam.conf",
+                                 "mam@project-manager:4.socket.d/10-mam.conf",
                                  "PartOf=mam-project-manager.target"));
 
         ASSERT_TRUE(has_line(&m, d, "User=mam-project-manager"));
@@ -132,11 +132,11 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
         ASSERT_TRUE(!exists(&m, "mam@redis:1.socket.d"));
         ASSERT_TRUE(
                         has_line(&m,
-                                 "mam@postgresql:1.service.d/50-mam.conf",
+                                 "mam@postgresql:1.service.d/10-mam.conf",
                                  "Environment=\"MAM_DATABASE_SERVICES=project-manager\""));
         ASSERT_TRUE(has_line(
                         &m,
-                        "mam@redis:2.service.d/50-mam.conf",
+                        "mam@redis:2.service.d/10-mam.conf",
                         "LoadCredentialEncrypted=redis.project-manager:/etc/credstore.encrypted/mam.redis.project-manager"));
 }
 
@@ -149,20 +149,20 @@ TEST(foreign_programs_keep_their_arguments_and_get_ports) {
 
         ASSERT_TRUE(
                         has_line(&m,
-                                 "mam@echo:2.service.d/50-mam.conf",
+                                 "mam@echo:2.service.d/10-mam.conf",
                                  "ExecStart=\"/bin/echo\" \"a b\" \"$$X\""));
-        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "Environment=\"PORT=8001\""));
-        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "Type=exec"));
-        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/50-mam.conf", "DynamicUser=yes"));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/10-mam.conf", "Environment=\"PORT=8001\""));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/10-mam.conf", "Type=exec"));
+        ASSERT_TRUE(has_line(&m, "mam@echo:2.service.d/10-mam.conf", "DynamicUser=yes"));
         ASSERT_TRUE(!exists(&m, "mam-echo.socket"));
-        ASSERT_TRUE(has_line(&m, "mam@sock:1.service.d/50-mam.conf", "User=nobody"));
-        ASSERT_TRUE(!has_line(&m, "mam@sock:1.service.d/50-mam.conf", "Type=exec"));
+        ASSERT_TRUE(has_line(&m, "mam@sock:1.service.d/10-mam.conf", "User=nobody"));
+        ASSERT_TRUE(!has_line(&m, "mam@sock:1.service.d/10-mam.conf", "Type=exec"));
         ASSERT_TRUE(has_line(&m, "mam-sock.socket", "ListenStream=9000"));
 }
 
 TEST(databases_outside_reach_the_services) {
         _cleanup_(mam_config_freep) MamConfig *c = load("{ \"project-manager\": {} }");
-        const char *d = "mam@project-manager:1.service.d/50-mam.conf";
+        const char *d = "mam@project-manager:1.service.d/10-mam.conf";
 
         c->postgresql_dsn = strdup("host=db.example dbname=mam user=mam");
         c->redis_dsn = strdup("redis://cache.example/");
@@ -193,7 +193,7 @@ TEST(dry_run_shows_what_the_folder_would_hold) {
         ASSERT_EQ(fclose(stream), 0);
         ASSERT_OK(r);
         ASSERT_TRUE(strstr(text, "# mam-redis.target\n"));
-        ASSERT_TRUE(strstr(text, "# mam@redis:1.service.d/50-mam.conf\n"));
+        ASSERT_TRUE(strstr(text, "# mam@redis:1.service.d/10-mam.conf\n"));
         ASSERT_TRUE(strstr(text, "# mam.target.wants/mam-redis.target \xe2\x86\x92 ../mam-redis.target\n"));
         ASSERT_TRUE(!strstr(text, "mam@redis:2"));
 }

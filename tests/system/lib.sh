@@ -28,6 +28,11 @@ fails() {
   fi
 }
 
+# The exit status of a command that may fail, as text.
+exit_status() {
+  if "$@" >/dev/null 2>&1; then echo 0; else echo $?; fi
+}
+
 # eventually SECONDS COMMAND…: asks again until it succeeds. For conditions that nothing announces.
 eventually() {
   local deadline=$((SECONDS + $1))

@@ -21,7 +21,7 @@ test_unprivileged_user_reads_and_does_not_act() {
     matches "$output" 'denied|Denied|not allowed|authentication required|Interactive'
   done
   has_ready project-manager 3
-  equal "$(as_user alice mamctl --no-ask-password scale project-manager 4 >/dev/null 2>&1; echo $?)" 5 "exit status when access is denied"
+  equal "$(exit_status as_user alice mamctl --no-ask-password scale project-manager 4)" 5 "exit status when access is denied"
 }
 
 test_polkit_rule_grants_exactly_one_action() {

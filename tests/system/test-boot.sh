@@ -69,7 +69,7 @@ test_plain_systemctl_starts_and_stops_the_suite() {
   suite_up
   equal "$(api GET /api/v1/projects/KEEP | jq -r .name)" Keep
   systemctl stop mam.target
-  eventually 30 test "$(systemctl list-units --plain --no-legend --state=active 'mam@*.service' | wc -l)" = 0
+  eventually 30 sh -c '[ "$(systemctl list-units --plain --no-legend --state=active "mam@*.service" | wc -l)" = 0 ]'
   eventually 30 sh -c 'mamctl --json list | jq -e "[.services[].state] | unique == [\"stopped\"]"'
 }
 
@@ -81,6 +81,6 @@ test_errors_say_what_to_do() {
   matches "$output" '10'
   fails mamctl frobnicate
   matches "$output" 'help'
-  equal "$(mamctl scale project-manager x >/dev/null 2>&1; echo $?)" 2 "exit status of a wrong call"
-  equal "$(mamctl status nonesuch >/dev/null 2>&1; echo $?)" 4 "exit status for an unknown service"
+  equal "$(exit_status mamctl scale project-manager x)" 2 "exit status of a wrong call"
+  equal "$(exit_status mamctl status nonesuch)" 4 "exit status for an unknown service"
 }

@@ -62,11 +62,13 @@ test_cpu_quota_holds_a_burning_replica() {
 test_memory_eater_dies_alone_and_is_named() {
   suite_up
   hog_up
-  local other=$(unit_pid mam@hog:2.service) pid=$(unit_pid mam@hog:1.service)
+  local other pid
+  other=$(unit_pid mam@hog:2.service)
+  pid=$(unit_pid mam@hog:1.service)
   hog_ask 1 /eat || :
   eventually 30 new_pid mam@hog:1.service "$pid"
   equal "$(unit_pid mam@hog:2.service)" "$other" "the sibling's process"
-  eventually 10 sh -c 'mamctl status hog | grep -qi oom'
+  eventually 10 sh -c 'mamctl status hog | grep -q oom-kill'
   mamctl --json status hog | jq -e '.services[0].replicas[] | select(.id == "hog:1") | .last_exit == "oom-kill" and .oom_kills >= 1'
   has_ready project-manager 3
 }

@@ -144,7 +144,9 @@ static bool is_allowed(ServiceRequest *q, MamHttpExchange *x, const MamRoute *ro
         return true;
 }
 
+/* Nothing was done with the request: the gateway may send it elsewhere, whatever its method. */
 static int answer_not_ready(MamHttpExchange *x, const char *why) {
+        (void) mam_http_exchange_add_field(x, "Mam-Unprocessed", "1");
         (void) mam_http_exchange_add_field(x, "Retry-After", "1");
         return mam_http_exchange_problem(x, 503, NULL, "%s", why);
 }

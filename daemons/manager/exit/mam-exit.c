@@ -4,8 +4,8 @@
  * mam-exit: ExecStopPost= of every replica
  *
  * Notes why the replica ended, in its runtime directory. It runs inside the replica's cgroup and sandbox,
- * with the replica's user, after the main process is gone, and must be quick: the restart waits for it. It
- * never fails the unit: what it cannot find out is left out.
+ * with the replica's user (but see record_path_as_root()), after the main process is gone, and must be
+ * quick: the restart waits for it. It never fails the unit: what it cannot find out is left out.
  */
 
 #include <errno.h>
@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "libmam/config/config.h"
 #include "libmam/util/file.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
@@ -24,6 +26,29 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
 #define SERVICE_FOLDER "/run/mam/service/"
+
+/* A program with a dynamic user cannot have a runtime directory that the manager may look into. For such a
+ * replica systemd runs us as root, with the replica's environment. */
+static int record_path_as_root(char *ret, size_t size) {
+        const char *id = getenv("MAM_SERVICE"), *number = getenv("MAM_REPLICA");
+        int n;
+
+        if (geteuid() != 0 || !id || !number || !mam_service_id_is_valid(id) || *number == '\0' ||
+            number[strspn(number, "0123456789")] != '\0')
+                return -ENOENT;
+
+        n = snprintf(ret, size, SERVICE_FOLDER "%s:%s", id, number);
+        if (n < 0 || (size_t) n + sizeof("/last-exit") > size)
+                return -ENAMETOOLONG;
+        /* The unit's umask is 0077; the manager must get through. */
+        (void) umask(0022);
+        if ((mkdir(SERVICE_FOLDER, 0755) < 0 && errno != EEXIST) ||
+            (mkdir(ret, 0755) < 0 && errno != EEXIST))
+                return -errno;
+
+        snprintf(ret + n, size - (size_t) n, "/last-exit");
+        return 0;
+}
 
 /* The entry of $RUNTIME_DIRECTORY that is ours. Entries are separated by ':' and our instance names contain
  * one as well. */
@@ -34,7 +59,7 @@ static int record_path(char *ret, size_t size) {
 
         own = folders ? strstr(folders, SERVICE_FOLDER) : NULL;
         if (!own)
-                return -ENOENT;
+                return record_path_as_root(ret, size);
 
         id = strspn(own + strlen(SERVICE_FOLDER), "abcdefghijklmnopqrstuvwxyz0123456789-") +
              strlen(SERVICE_FOLDER);
