@@ -180,8 +180,8 @@ TEST(exit_records_are_written_and_believed_only_if_well_formed) {
                 "{}",
                 "{\"reason\":\"a\\u001bb\",\"result\":\"\",\"status\":\"\",\"timeUSec\":1,\"oomKills\":0,\"cgroup\":0,\"oomSeen\":0}",
                 "{\"reason\":\"exited\",\"result\":\"\",\"status\":\"\",\"timeUSec\":-1,\"oomKills\":0,\"cgroup\":0,\"oomSeen\":0}",
-                "{\"reason\":\"a very long reason that nobody wrote\",\"result\":\"\",\"status\":\"\",\"timeUSec\":1,"
-                "\"oomKills\":0,\"cgroup\":0,\"oomSeen\":0}",
+                ("{\"reason\":\"a very long reason that nobody wrote\",\"result\":\"\",\"status\":\"\",\"timeUSec\":1,"
+                 "\"oomKills\":0,\"cgroup\":0,\"oomSeen\":0}"),
         };
         ExitRecord e = { .time_usec = 77, .oom_kills = 3, .cgroup = 4, .oom_seen = 2 }, f;
         const char *path = in_folder("last-exit");
