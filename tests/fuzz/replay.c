@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Plain driver for a fuzz target: feeds it every file of the corpus folder named on the command line, so that each
- * past finding stays a test with any compiler.
+ * Plain driver for a fuzz target: feeds it every file of the corpus folder named on the command line, so
+ * that each past finding stays a test with any compiler.
  */
 
 #include <dirent.h>
