@@ -100,6 +100,8 @@ def main():
             attempts["read " + value] = lambda value=value: read(value)
         elif kind == "list":
             attempts["list " + value] = lambda value=value: os.listdir(value)
+        elif kind == "except":  # what this unit is there to do
+            del attempts[value]
         elif kind == "family":
             attempts["socket of family " + value] = lambda value=value: family(getattr(socket, value), socket.SOCK_STREAM)
     for name, attempt in attempts.items():

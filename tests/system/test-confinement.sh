@@ -49,6 +49,19 @@ test_redis_is_confined() {
   forbidden mam@redis:1.service list=/var/lib/mam/postgresql list=/run/mam/replica
 }
 
+test_manager_is_confined() {
+  only_infrastructure
+  systemctl stop mam-manager.service
+  forbidden mam-manager.service "except=write the manager's state" list=/var/lib/mam/postgresql list=/var/lib/mam/redis
+}
+
+test_setup_is_confined_though_it_is_root() {
+  only_infrastructure
+  # It makes the credentials, and root owns /etc/shadow and its own processes.
+  forbidden mam-setup.service "except=write /etc" "except=read the credential store" "except=read /etc/shadow" "except=become root" \
+    "except=see other processes" family=AF_INET list=/var/lib/mam/postgresql list=/var/lib/mam/manager
+}
+
 test_a_service_cannot_reach_another_ones_replicas() {
   suite_up
   forbidden mam@project-manager:4.service connect=/run/mam/replica/api-gateway:1.sock connect=/run/mam/replica/project-manager:1.sock
