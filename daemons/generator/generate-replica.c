@@ -77,6 +77,20 @@ static void add_variablef(Writer *w, const char *format, ...) {
         free(text);
 }
 
+/* All instances of Redis share one network of their own, in which the replicas follow the first one: nobody
+ * else can connect, and a Redis of the host may have the port. Each names all others, as any of them may be
+ * the one that still runs and holds the network. */
+static void write_shared_network(Writer *w) {
+        char unit[MAM_UNIT_NAME_MAX];
+
+        for (uint32_t n = 1; n <= w->s->max_replicas; n++) {
+                if (n == w->n)
+                        continue;
+                mam_unit_replica_service(unit, w->s->id, n);
+                add(w, "JoinsNamespaceOf=%s\n", unit);
+        }
+}
+
 static void write_dependencies(Writer *w) {
         const MamServiceConfig *s = w->s;
         char target[MAM_UNIT_NAME_MAX], unit[MAM_UNIT_NAME_MAX];
@@ -88,9 +102,11 @@ static void write_dependencies(Writer *w) {
                 mam_unit_replica_service(unit, *d, 1);
                 add(w, "Wants=%s\nAfter=%s %s\n", unit, unit, target);
         }
-        if (s->probe == MAM_PROBE_REDIS && w->n > 1) {
+        if (s->probe == MAM_PROBE_REDIS) {
+                write_shared_network(w);
                 mam_unit_replica_service(unit, s->id, 1);
-                add(w, "After=%s\n", unit); /* whose copy it becomes */
+                if (w->n > 1)
+                        add(w, "After=%s\n", unit); /* whose copy it becomes */
         }
         if (mam_service_has_replica_socket(s)) {
                 mam_unit_replica_socket(unit, s->id, w->n);
@@ -251,12 +267,13 @@ static void write_redis(Writer *w) {
                 }
         }
         add(w, "LoadCredentialEncrypted=redis.replication:" CREDENTIAL_STORE "redis.replication\n");
-        /* Replicas 2 and up follow the first over loopback. Nobody is told apart by uid here, so the user
-         * namespace costs nothing. */
+        /* Replicas 2 and up follow the first over the loopback of their own network. Nobody is told apart by
+         * uid here, so the user namespace costs nothing. */
         add(w,
             "WatchdogSec=0\n"
             "TimeoutStartSec=5min\n"
             "TimeoutStopSec=1min\n"
+            "PrivateNetwork=yes\n"
             "RuntimeDirectory=mam/redis\n"
             "StateDirectory=mam/redis mam/redis/%" PRIu32 "\n"
             "StateDirectoryMode=0700\n"
@@ -340,6 +357,8 @@ static int generate_socket(const MamServiceConfig *s, uint32_t n, const Output *
         return output_file(output, name, mam_buffer_bytes(&b));
 }
 
+/* Drop-ins apply in the order of their names: ours comes before the 50-*.conf of SetUnitProperties and
+ * `systemctl set-property`, so that what was changed while running outlives a daemon-reload. */
 int generate_replica(const MamConfig *config, const MamServiceConfig *s, uint32_t n, const Output *output) {
         _cleanup_(writer_done) Writer w = { .b.max = UNIT_SIZE_MAX, .config = config, .s = s, .n = n };
         char what[40], unit[MAM_UNIT_NAME_MAX], name[MAM_UNIT_NAME_MAX + 32];

@@ -138,6 +138,12 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
                         &m,
                         "mam@redis:2.service.d/10-mam.conf",
                         "LoadCredentialEncrypted=redis.project-manager:/etc/credstore.encrypted/mam.redis.project-manager"));
+        /* a network that all of them share, and nobody else */
+        d = "mam@redis:2.service.d/10-mam.conf";
+        ASSERT_TRUE(has_line(&m, d, "PrivateNetwork=yes"));
+        ASSERT_TRUE(has_line(&m, d, "JoinsNamespaceOf=mam@redis:1.service"));
+        ASSERT_TRUE(has_line(&m, d, "JoinsNamespaceOf=mam@redis:3.service"));
+        ASSERT_TRUE(!has_line(&m, d, "JoinsNamespaceOf=mam@redis:2.service"));
 }
 
 TEST(foreign_programs_keep_their_arguments_and_get_ports) {

@@ -8,9 +8,10 @@
  * Therefore it is never a file: main() hands it to redis-server through stdin, from memory.
  *
  * Why TCP between the instances: Redis can only follow a primary by host and port, not by unix socket. So
- * instance 1 listens on 127.0.0.1 as well, if there is a credential for replication; each connection is
- * anonymous until it authenticates, and the user "replication" may do nothing but follow. All others have a
- * unix socket only.
+ * instance 1 listens on 127.0.0.1 as well, if there is a credential for replication; the units give all
+ * instances one network of their own, so nobody else can connect. Still each connection is anonymous until
+ * it authenticates, and the user "replication" may do nothing but follow. All others have a unix socket
+ * only.
  */
 
 #include <stdint.h>
