@@ -191,13 +191,15 @@ static void count_restart(Job *job, JobMember *m, Waiting *w) {
                         if (r->restart == RESTART_NONE) {
                                 r->restart = RESTART_WANTED;
                                 r->restart_drain_until_usec = 0;
+                                manager_queue_pass(s->manager); /* jobs come after the acts of this one */
                         }
                         if (r->restart == RESTART_RUNNING && replica_is_ready(r)) {
                                 r->restart = RESTART_NONE;
                                 numbers_remove(&m->todo, n);
                                 continue;
                         }
-                        if (r->hold[0])
+                        if (r->hold[0] &&
+                            r->restart == RESTART_RUNNING) /* before that this is a fresh try */
                                 w->n_held++;
                         wait_for(w, r, s, n, r->restart < RESTART_ISSUED ? "draining" : NULL);
                 } else
@@ -247,9 +249,11 @@ static bool job_evaluate(Job *job, uint64_t now_usec, uint64_t *again_usec) {
         }
         mam_buffer_done(&w.names);
 
-        if (w.n == 0)
+        /* A stop of a target that systemd has yet to hear of would take along what is started right after.
+         */
+        if (w.n == 0 && job->manager->n_target_stops == 0)
                 result = "done";
-        else if (w.n_held == w.n)
+        else if (w.n > 0 && w.n_held == w.n)
                 result = "failed";
         else if (now_usec >= job->deadline_usec)
                 result = "timeout";

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Handlers of org.manageragent.Manager1 that only read (status-bus.c)
+ * Handlers of org.manageragent.Manager1
  *
- * They answer from memory; only Metrics reads anything, the files of the cgroups.
+ * status-bus.c: those that only read. They answer from memory; only Metrics reads anything, the files of the
+ * cgroups. verbs-bus.c: those that begin a job, and the steps that all handlers share.
  */
 
 #include <systemd/sd-bus.h>
@@ -19,3 +20,28 @@ int manager_bus_list_endpoints(sd_bus_message *message, void *userdata, sd_bus_e
 
 /* Sets NoSuchService, naming the ones that exist. */
 int manager_bus_no_such_service(Manager *m, const char *id, sd_bus_error *error);
+
+int manager_bus_start(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_stop(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_restart(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* No flag is defined yet: what a later version understands must not be ignored by this one. */
+int manager_bus_check_flags(uint64_t flags, sd_bus_error *error);
+/* "" means all where that is allowed: *ret becomes NULL. */
+int manager_bus_read_service(
+                Manager *m,
+                const char *id,
+                bool all_allowed,
+                Service **ret,
+                sd_bus_error *error);
+/* What may be started or changed: configured, and run by us. */
+int manager_bus_check_usable(Manager *m, const Service *s, sd_bus_error *error);
+/* As mam_polkit_check(). */
+int manager_bus_authorize(
+                Manager *m,
+                sd_bus_message *message,
+                const char *action,
+                const char *verb,
+                const char *id,
+                sd_bus_error *error);

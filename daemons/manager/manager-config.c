@@ -24,7 +24,7 @@ MAM_DEFINE_CLEANUP(ConfigRef, config_unref);
 static void log_problems(const MamConfig *c, const MamConfig *before) {
         static const int priorities[] = { [MAM_PROBLEM_ERROR] = LOG_ERR,
                                           [MAM_PROBLEM_WARNING] = LOG_WARNING,
-                                          [MAM_PROBLEM_NOTICE] = LOG_NOTICE };
+                                          [MAM_PROBLEM_NOTICE] = LOG_DEBUG }; /* Init tells them */
 
         for (size_t i = 0; i < c->n_problems; i++) {
                 _cleanup_(mam_freep) char *text = NULL;

@@ -36,6 +36,8 @@ static void on_unit(const char *id, uint32_t number, const UnitChange *change, v
 
         replica_apply(r, change, mam_now_monotonic(), !m->listed);
         r->seen = true;
+        if (m->listed && r->activity == UNIT_ACTIVE && !r->control_group && !r->control_group_asked)
+                r->control_group_asked = systemd_ask_control_group(m->systemd, id, number) >= 0;
         manager_queue_pass(m);
 }
 
@@ -104,6 +106,7 @@ static void on_listed(int error, const char *message, void *userdata) {
 }
 
 static void job_removed(Replica *r, uint32_t job, const char *result) {
+        ServiceState *state = r->service->state;
         bool own = r->own_job == job;
 
         if (r->job == job)
@@ -114,16 +117,19 @@ static void job_removed(Replica *r, uint32_t job, const char *result) {
         r->own_job = 0;
         if (r->restart == RESTART_ISSUED)
                 r->restart = RESTART_RUNNING;
-        if (strcmp(result, "done") == 0 || strcmp(result, "skipped") == 0)
-                return;
-        if (!numbers_has(&r->service->state->starting, r->number))
+        if (strcmp(result, "done") == 0 || strcmp(result, "skipped") == 0 || r->own_job_stops)
                 return;
         if (strcmp(result, "canceled") == 0) { /* somebody stopped it before it ran: his wish */
-                if (r->activity == UNIT_INACTIVE && r->backoff.held_until_usec == 0)
+                if (numbers_has(&state->starting, r->number) && r->activity == UNIT_INACTIVE &&
+                    r->backoff.held_until_usec == 0)
                         service_adopt_stopped(r->service, r->number);
                 return;
         }
+        if (!numbers_has(&state->numbers, r->number))
+                return;
 
+        /* Also one that did not come up again after our restart: nobody wished that. */
+        numbers_add(&state->starting, r->number);
         r->start_failed = true;
         free(r->failure);
         if (asprintf(&r->failure, "start failed: %s", result) < 0)

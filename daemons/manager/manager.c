@@ -156,7 +156,8 @@ Manager *manager_free(Manager *m) {
         /* First what still answers callers and calls back into the others. */
         sd_event_source_disable_unref(m->pass);
         sd_event_source_disable_unref(m->timer);
-        m->pass = m->timer = NULL;
+        sd_event_source_disable_unref(m->hangup);
+        m->pass = m->timer = m->hangup = NULL;
         systemd_free(m->systemd);
         init_operation_free(m->init);
         mam_polkit_free(m->polkit);
@@ -183,7 +184,7 @@ int manager_start(Manager *m) {
 
         assert(m);
 
-        r = sd_event_add_signal(m->event, NULL, SIGHUP, on_hangup, m);
+        r = sd_event_add_signal(m->event, &m->hangup, SIGHUP, on_hangup, m);
         if (r < 0)
                 return r;
         return systemd_start(m->systemd);

@@ -55,6 +55,7 @@ struct Manager {
 
         sd_event_source *pass;    /* owned; deferred, one shot */
         sd_event_source *timer;   /* owned; the next moment at which something may change by itself */
+        sd_event_source *hangup;  /* owned; SIGHUP: read the files again */
         sd_bus_slot *name_slot;   /* owned */
         bool listed;              /* systemd has told what runs */
         bool ready;               /* we own our name and have told systemd */
@@ -63,6 +64,7 @@ struct Manager {
         unsigned n_probes;        /* under way */
         uint64_t last_start_usec; /* when we last started a replica */
 
+        unsigned n_target_stops;    /* asked of systemd, not answered yet */
         bool stopping_asked;        /* whether the system goes down */
         bool going_down;            /* it does: what stops now is nobody's wish */
         uint64_t not_stopping_usec; /* when systemd last denied it */

@@ -4,8 +4,10 @@
  * Health probes
  */
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -199,19 +201,62 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         return 0;
 }
 
+typedef union Address {
+        struct sockaddr any;
+        struct sockaddr_un un;
+        struct sockaddr_in in;
+} Address;
+
+/* "/run/x.sock", or "127.0.0.1:8080" of a program that binds $PORT itself. */
+static int parse_address(Address *ret, socklen_t *ret_size, const char *text) {
+        Address a = { .any.sa_family = AF_UNSPEC };
+        char host[INET_ADDRSTRLEN];
+        const char *colon;
+        unsigned long port;
+        char *end;
+
+        if (*text == '/') {
+                if (strlen(text) >= sizeof(a.un.sun_path))
+                        return -ENAMETOOLONG;
+                a.un.sun_family = AF_UNIX;
+                strcpy(a.un.sun_path, text);
+                *ret = a;
+                *ret_size = sizeof(a.un);
+                return 0;
+        }
+
+        colon = strrchr(text, ':');
+        if (!colon || (size_t) (colon - text) >= sizeof(host))
+                return -EINVAL;
+        memcpy(host, text, (size_t) (colon - text));
+        host[colon - text] = '\0';
+        port = strtoul(colon + 1, &end, 10);
+        if (end == colon + 1 || *end || port == 0 || port > UINT16_MAX)
+                return -EINVAL;
+        a.in.sin_family = AF_INET;
+        a.in.sin_port = htons((uint16_t) port);
+        if (inet_pton(AF_INET, host, &a.in.sin_addr) != 1)
+                return -EINVAL;
+        *ret = a;
+        *ret_size = sizeof(a.in);
+        return 0;
+}
+
 static int probe_socket(Probe *p, sd_event *event, const char *address, uint64_t timeout_usec) {
-        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        socklen_t size = 0;
+        Address a;
         int r;
 
-        if (strlen(address) >= sizeof(sa.sun_path))
-                return -ENAMETOOLONG;
-        strcpy(sa.sun_path, address);
+        r = parse_address(&a, &size, address);
+        if (r < 0)
+                return r;
 
-        p->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        p->fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (p->fd < 0)
                 return -errno;
-        if (connect(p->fd, (struct sockaddr *) &sa, sizeof(sa)) < 0)
-                return -errno; /* also EAGAIN: its backlog is full */
+        /* EAGAIN: the backlog of a unix socket is full. A TCP connection may take a moment: on_io() sees. */
+        if (connect(p->fd, &a.any, size) < 0 && errno != EINPROGRESS)
+                return -errno;
 
         r = sd_event_add_io(event, &p->io, p->fd, EPOLLOUT, on_io, p);
         if (r < 0)

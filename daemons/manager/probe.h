@@ -23,7 +23,7 @@ typedef struct Probe Probe;
  * here. */
 typedef void (*ProbeHandler)(Probe *p, int error, const char *reason, void *userdata);
 
-/* address: path of a unix socket. path: of the HTTP request, ignored by others. */
+/* address: path of a unix socket, or "127.0.0.1:8080". path: of the HTTP request, ignored by others. */
 int probe_new(Probe **ret,
               sd_event *event,
               MamProbeType type,

@@ -77,16 +77,7 @@ bool replica_is_ready(const Replica *r) {
 }
 
 void replica_endpoint(const Replica *r, char ret[static MAM_UNIT_NAME_MAX]) {
-        const MamServiceConfig *c = r->service->config;
-
-        if (c->probe == MAM_PROBE_POSTGRESQL)
-                strcpy(ret, "/run/mam/postgresql/.s.PGSQL.5432");
-        else if (c->probe == MAM_PROBE_REDIS)
-                snprintf(ret, MAM_UNIT_NAME_MAX, "/run/mam/redis/%u.sock", r->number);
-        else if (mam_service_has_replica_socket(c))
-                mam_replica_socket_path(ret, c->id, r->number);
-        else /* a foreign program that binds $PORT itself */
-                snprintf(ret, MAM_UNIT_NAME_MAX, "127.0.0.1:%u", mam_service_own_port(c, r->number));
+        mam_replica_address(ret, r->service->config, r->number);
 }
 
 void replica_describe(const Replica *r, char *ret, size_t size) {
@@ -200,6 +191,9 @@ static void apply_active_state(Replica *r, const char *active_state, uint64_t no
                 changed = health_note_starting(&r->health, realtime);
                 break;
         case UNIT_INACTIVE:
+                free(r->control_group);
+                r->control_group = NULL;
+                r->control_group_asked = false;
                 replica_read_exit(r);
                 changed = health_note_stopped(&r->health, realtime);
                 break;

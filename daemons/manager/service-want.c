@@ -31,7 +31,9 @@ static void want_number(Service *s, uint32_t n) {
         numbers_add(&s->state->numbers, n);
         numbers_remove(&s->state->stopping, n);
         r = service_replica(s, n);
-        if (!r || r->activity != UNIT_ACTIVE)
+        /* Also one that is still active while a stop of ours is on its way: it will have to be started
+         * again, and must not look as if somebody else had stopped it. */
+        if (!r || r->activity != UNIT_ACTIVE || r->n_calls > 0 || r->own_job > 0)
                 numbers_add(&s->state->starting, n);
         if (!r)
                 return;

@@ -76,6 +76,7 @@ struct Replica {
         bool restarts_known;
         char *status_text;   /* owned, or NULL */
         char *control_group; /* owned, or NULL */
+        bool control_group_asked;
 
         /* what we do about it */
         unsigned n_calls;   /* to systemd, under way */

@@ -14,46 +14,15 @@
 #include <string.h>
 
 #include "libmam/config/config.h"
-#include "libmam/util/time.h"
 #include "manager/systemd-bus.h"
+#include "manager/systemd-internal.h"
 
-#define SYSTEMD_NAME    "org.freedesktop.systemd1"
-#define SYSTEMD_PATH    "/org/freedesktop/systemd1"
-#define SYSTEMD_MANAGER "org.freedesktop.systemd1.Manager"
-#define UNIT_PREFIX     SYSTEMD_PATH "/unit"
 /* "mam@" as bus label: what does not begin so is none of ours. */
 #define OWN_UNIT_PREFIX UNIT_PREFIX "/mam_40"
-
-#define RELOAD_TIMEOUT_USEC (120 * MAM_USEC_PER_SEC)
-
-struct Systemd {
-        sd_bus *bus;           /* owned */
-        MamBusCalls *calls;    /* owned */
-        sd_bus_slot *slots[4]; /* owned; matches */
-        const SystemdHandlers *handlers;
-        void *userdata;
-        unsigned n_listing; /* answers of the current listing that are still to come */
-        bool listed;        /* at least once */
-        bool list_again;    /* a hint came while a listing was under way */
-        bool freeing;
-};
-
-typedef struct Request {
-        Systemd *systemd; /* weak */
-        SystemdReply reply;
-        void (*on_answer)(bool stopping, void *userdata);
-        void *userdata;
-} Request;
 
 static void list_units(Systemd *s);
 
 /* ---- reading ---- */
-
-static const char *known_string(sd_bus_message *m) {
-        const char *text = "";
-
-        return sd_bus_message_read(m, "v", "s", &text) < 0 ? NULL : text;
-}
 
 /* Reads the variant of one property. <0: the message is broken. */
 static int read_property(sd_bus_message *m, const char *name, UnitChange *change) {
@@ -76,7 +45,7 @@ static int read_property(sd_bus_message *m, const char *name, UnitChange *change
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++)
                 if (strcmp(strings[i].name, name) == 0) {
-                        text = known_string(m);
+                        text = systemd_read_string(m);
                         if (!text)
                                 return -EBADMSG;
                         *(const char **) ((char *) change + strings[i].offset) = text;
@@ -216,7 +185,7 @@ static void on_get_all(MamBusCall *call, sd_bus_message *reply, const sd_bus_err
                                 if (sd_bus_message_read(reply, "s", &key) < 0)
                                         break;
                                 if (strcmp(key, "Id") == 0) {
-                                        name = known_string(reply);
+                                        name = systemd_read_string(reply);
                                         if (!name)
                                                 break;
                                 } else if (read_property(reply, key, &change) < 0)
@@ -366,197 +335,6 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
                 return 0;
         (void) subscribe(s);
         list_units(s);
-        return 0;
-}
-
-/* ---- commands ---- */
-
-static int request_new(Request **ret, Systemd *s, SystemdReply reply, void *userdata) {
-        Request *q;
-
-        q = calloc(1, sizeof(*q));
-        if (!q)
-                return -ENOMEM;
-
-        *q = (Request){ .systemd = s, .reply = reply, .userdata = userdata };
-        *ret = q;
-        return 0;
-}
-
-static void on_command_reply(
-                MamBusCall *call,
-                sd_bus_message *reply,
-                const sd_bus_error *error,
-                void *userdata) {
-        _cleanup_(mam_freep) Request *q = userdata;
-        const char *path = NULL, *number;
-        uint32_t job = 0;
-
-        if (reply && sd_bus_message_has_signature(reply, "o") &&
-            sd_bus_message_read(reply, "o", &path) >= 0) {
-                number = strrchr(path, '/');
-                job = number ? (uint32_t) strtoul(number + 1, NULL, 10) : 0;
-        }
-        if (q->reply)
-                q->reply(job, error, q->userdata);
-}
-
-static int send_command(
-                Systemd *s,
-                sd_bus_message *m,
-                uint64_t timeout_usec,
-                SystemdReply reply,
-                void *userdata) {
-        _cleanup_(mam_freep) Request *q = NULL;
-        int r;
-
-        r = request_new(&q, s, reply, userdata);
-        if (r < 0)
-                return r;
-
-        r = mam_bus_calls_add(s->calls, NULL, m, timeout_usec, on_command_reply, q);
-        if (r < 0)
-                return r;
-
-        (void) MAM_TAKE(q); /* on_command_reply() runs exactly once and frees it */
-        return 0;
-}
-
-static int unit_command(
-                Systemd *s,
-                const char *method,
-                const char *unit,
-                const char *mode,
-                SystemdReply reply,
-                void *userdata) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
-
-        assert(s);
-        assert(unit);
-
-        r = sd_bus_message_new_method_call(s->bus, &m, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, method);
-        if (r >= 0)
-                r = sd_bus_message_append(m, "ss", unit, mode);
-        if (r >= 0)
-                r = send_command(s, m, 0, reply, userdata);
-        return r;
-}
-
-int systemd_start_unit(Systemd *s, const char *unit, const char *mode, SystemdReply reply, void *userdata) {
-        return unit_command(s, "StartUnit", unit, mode, reply, userdata);
-}
-
-int systemd_stop_unit(Systemd *s, const char *unit, SystemdReply reply, void *userdata) {
-        return unit_command(s, "StopUnit", unit, "replace", reply, userdata);
-}
-
-int systemd_restart_unit(Systemd *s, const char *unit, SystemdReply reply, void *userdata) {
-        return unit_command(s, "RestartUnit", unit, "replace", reply, userdata);
-}
-
-int systemd_set_limits(
-                Systemd *s,
-                const char *unit,
-                uint64_t cpu_millis,
-                uint64_t memory_bytes,
-                SystemdReply reply,
-                void *userdata) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
-
-        assert(s);
-        assert(unit);
-
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "SetUnitProperties");
-        if (r >= 0)
-                r = sd_bus_message_append(
-                                m,
-                                "sba(sv)",
-                                unit,
-                                1,
-                                3,
-                                "CPUQuotaPerSecUSec",
-                                "t",
-                                cpu_millis * 1000,
-                                "MemoryHigh",
-                                "t",
-                                memory_bytes / 10 * 9,
-                                "MemoryMax",
-                                "t",
-                                memory_bytes);
-        if (r >= 0)
-                r = send_command(s, m, 0, reply, userdata);
-        return r;
-}
-
-int systemd_reload(Systemd *s, SystemdReply reply, void *userdata) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
-
-        assert(s);
-
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "Reload");
-        if (r >= 0)
-                r = send_command(s, m, RELOAD_TIMEOUT_USEC, reply, userdata);
-        return r;
-}
-
-static void on_system_state(
-                MamBusCall *call,
-                sd_bus_message *reply,
-                const sd_bus_error *error,
-                void *userdata) {
-        _cleanup_(mam_freep) Request *q = userdata;
-        const char *state = NULL;
-
-        if (q->systemd->freeing)
-                return;
-        if (reply)
-                state = known_string(reply);
-        q->on_answer(state && strcmp(state, "stopping") == 0, q->userdata);
-}
-
-int systemd_ask_stopping(Systemd *s, void (*on_answer)(bool stopping, void *userdata), void *userdata) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        _cleanup_(mam_freep) Request *q = NULL;
-        int r;
-
-        assert(s);
-        assert(on_answer);
-
-        r = request_new(&q, s, NULL, userdata);
-        if (r < 0)
-                return r;
-
-        q->on_answer = on_answer;
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        "org.freedesktop.DBus.Properties",
-                        "Get");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "ss", SYSTEMD_MANAGER, "SystemState");
-        if (r >= 0)
-                r = mam_bus_calls_add(s->calls, NULL, m, 0, on_system_state, q);
-        if (r < 0)
-                return r;
-
-        (void) MAM_TAKE(q);
         return 0;
 }
 

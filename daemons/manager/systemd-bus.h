@@ -72,6 +72,8 @@ MAM_DEFINE_CLEANUP(Systemd, systemd_free);
 /* Begins to watch, and lists for the first time. */
 int systemd_start(Systemd *s);
 bool systemd_is_listed(const Systemd *s);
+/* What no signal tells: the control group of a unit that was started meanwhile. on_unit brings it. */
+int systemd_ask_control_group(Systemd *s, const char *id, uint32_t number);
 
 int systemd_start_unit(Systemd *s, const char *unit, const char *mode, SystemdReply reply, void *userdata);
 int systemd_stop_unit(Systemd *s, const char *unit, SystemdReply reply, void *userdata);

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * org.freedesktop.systemd1 as a test wants it
+ */
+
+#include "manager/fake-systemd.h"
+#include "libmam/util/macro.h"
+
+#define PATH       "/org/freedesktop/systemd1"
+#define MANAGER    "org.freedesktop.systemd1.Manager"
+#define UNIT       "org.freedesktop.systemd1.Unit"
+#define SERVICE    "org.freedesktop.systemd1.Service"
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+
+FakeUnit *fake_unit(FakeSystemd *f, const char *name) {
+        for (size_t i = 0; i < f->n_units; i++)
+                if (strcmp(f->units[i].name, name) == 0)
+                        return &f->units[i];
+
+        ASSERT_TRUE(f->n_units < FAKE_UNITS_MAX);
+        f->units[f->n_units] =
+                        (FakeUnit){ .active_state = "inactive", .sub_state = "dead", .result = "success" };
+        snprintf(f->units[f->n_units].name, sizeof(f->units[0].name), "%s", name);
+        return &f->units[f->n_units++];
+}
+
+unsigned fake_told(const FakeSystemd *f, const char *line) {
+        unsigned n = 0;
+
+        for (size_t i = 0; i < f->n_log; i++)
+                n += strcmp(f->log[i], line) == 0;
+        return n;
+}
+
+static const char *note(FakeSystemd *f, const char *what, const char *unit) {
+        ASSERT_TRUE(f->n_log < FAKE_LOG_MAX);
+        snprintf(f->log[f->n_log], sizeof(f->log[0]), "%s%s%s", what, *unit ? " " : "", unit);
+        return f->log[f->n_log++];
+}
+
+static void emit_unit(FakeSystemd *f, const FakeUnit *u) {
+        _cleanup_(mam_freep) char *path = NULL;
+
+        ASSERT_OK(sd_bus_path_encode(PATH "/unit", u->name, &path));
+        ASSERT_OK(sd_bus_emit_signal(
+                        f->bus,
+                        path,
+                        PROPERTIES,
+                        "PropertiesChanged",
+                        "sa{sv}as",
+                        UNIT,
+                        3,
+                        "ActiveState",
+                        "s",
+                        u->active_state,
+                        "SubState",
+                        "s",
+                        u->sub_state,
+                        "Job",
+                        "(uo)",
+                        u->job,
+                        "/",
+                        0));
+}
+
+static void emit_service(FakeSystemd *f, const FakeUnit *u) {
+        _cleanup_(mam_freep) char *path = NULL;
+
+        ASSERT_OK(sd_bus_path_encode(PATH "/unit", u->name, &path));
+        ASSERT_OK(sd_bus_emit_signal(
+                        f->bus,
+                        path,
+                        PROPERTIES,
+                        "PropertiesChanged",
+                        "sa{sv}as",
+                        SERVICE,
+                        2,
+                        "MainPID",
+                        "u",
+                        u->main_pid,
+                        "NRestarts",
+                        "u",
+                        u->n_restarts,
+                        0));
+}
+
+void fake_unit_change(FakeSystemd *f, const char *name, const char *active_state, const char *sub_state) {
+        FakeUnit *u = fake_unit(f, name);
+
+        u->active_state = active_state;
+        u->sub_state = sub_state;
+        emit_service(f, u); /* systemd sends both, whichever has changed */
+        emit_unit(f, u);
+}
+
+void fake_unit_restarted(FakeSystemd *f, const char *name, uint32_t n_restarts) {
+        FakeUnit *u = fake_unit(f, name);
+
+        u->n_restarts = n_restarts;
+        emit_service(f, u);
+}
+
+void fake_job_ends(FakeSystemd *f, const char *name, const char *result) {
+        FakeUnit *u = fake_unit(f, name);
+        uint32_t job = u->job;
+        char path[64];
+
+        ASSERT_TRUE(job > 0);
+        u->job = 0;
+        emit_unit(f, u);
+        snprintf(path, sizeof(path), PATH "/job/%u", job);
+        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "JobRemoved", "uoss", job, path, name, result));
+}
+
+/* ---- methods ---- */
+
+static int method_subscribe(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        FakeSystemd *f = userdata;
+
+        note(f, "List", "");
+        ASSERT_OK(sd_bus_message_new_method_return(m, &reply));
+        ASSERT_OK(sd_bus_message_open_container(reply, 'a', "(ssssssouso)"));
+        for (size_t i = 0; i < f->n_units; i++) {
+                _cleanup_(mam_freep) char *path = NULL;
+                const FakeUnit *u = &f->units[i];
+
+                if (strncmp(u->name, "mam@", 4) != 0 || !strstr(u->name, ".service"))
+                        continue;
+                ASSERT_OK(sd_bus_path_encode(PATH "/unit", u->name, &path));
+                ASSERT_OK(sd_bus_message_append(
+                                reply,
+                                "(ssssssouso)",
+                                u->name,
+                                "",
+                                "loaded",
+                                u->active_state,
+                                u->sub_state,
+                                "",
+                                path,
+                                u->job,
+                                "",
+                                "/"));
+        }
+        ASSERT_OK(sd_bus_message_close_container(reply));
+        ASSERT_OK(sd_bus_send(NULL, reply, NULL));
+        return 1;
+}
+
+static int command(
+                FakeSystemd *f,
+                sd_bus_message *m,
+                const char *what,
+                const char *state,
+                const char *sub,
+                sd_bus_error *error) {
+        const char *unit, *mode, *line;
+        char path[64];
+        FakeUnit *u;
+
+        ASSERT_OK(sd_bus_message_read(m, "ss", &unit, &mode));
+        line = note(f, what, unit);
+        if (f->refuse && strstr(line, f->refuse))
+                return sd_bus_error_setf(
+                                error,
+                                "org.freedesktop.systemd1.NoSuchUnit",
+                                "Unit %s not found.",
+                                unit);
+
+        u = fake_unit(f, unit);
+        u->n_restarts = 0;
+        u->job = ++f->last_job;
+        snprintf(path, sizeof(path), PATH "/job/%u", u->job);
+        ASSERT_OK(sd_bus_reply_method_return(m, "o", path));
+        if (f->hold && strstr(line, f->hold)) {
+                emit_unit(f, u);
+                return 1;
+        }
+
+        if (strcmp(what, "RestartUnit") == 0)
+                fake_unit_change(f, unit, "inactive", "dead");
+        u->main_pid = strcmp(state, "active") == 0 ? 1000 + f->last_job : 0;
+        fake_unit_change(f, unit, state, sub);
+        fake_job_ends(f, unit, "done");
+        return 1;
+}
+
+static int method_start(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return command(userdata, m, "StartUnit", "active", "running", error);
+}
+
+static int method_stop(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return command(userdata, m, "StopUnit", "inactive", "dead", error);
+}
+
+static int method_restart(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return command(userdata, m, "RestartUnit", "active", "running", error);
+}
+
+static int method_set_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        FakeSystemd *f = userdata;
+        const char *unit;
+
+        ASSERT_OK(sd_bus_message_read(m, "s", &unit));
+        note(f, "SetUnitProperties", unit);
+        if (!f->park_limits)
+                return sd_bus_reply_method_return(m, NULL);
+        ASSERT_TRUE(f->n_held < FAKE_HELD_MAX);
+        f->held[f->n_held++] = sd_bus_message_ref(m);
+        return 1;
+}
+
+static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        FakeSystemd *f = userdata;
+
+        note(f, "Reload", "");
+        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 1));
+        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 0));
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int property_get_system_state(
+                sd_bus *bus,
+                const char *path,
+                const char *interface,
+                const char *property,
+                sd_bus_message *reply,
+                void *userdata,
+                sd_bus_error *error) {
+        const FakeSystemd *f = userdata;
+
+        return sd_bus_message_append(reply, "s", f->stopping ? "stopping" : "running");
+}
+
+static int property_get_unit(
+                sd_bus *bus,
+                const char *path,
+                const char *interface,
+                const char *property,
+                sd_bus_message *reply,
+                void *userdata,
+                sd_bus_error *error) {
+        const FakeUnit *u = userdata;
+        char group[128];
+
+        if (strcmp(property, "Id") == 0)
+                return sd_bus_message_append(reply, "s", u->name);
+        if (strcmp(property, "ActiveState") == 0)
+                return sd_bus_message_append(reply, "s", u->active_state);
+        if (strcmp(property, "SubState") == 0)
+                return sd_bus_message_append(reply, "s", u->sub_state);
+        if (strcmp(property, "Job") == 0)
+                return sd_bus_message_append(reply, "(uo)", u->job, "/");
+        if (strcmp(property, "MainPID") == 0)
+                return sd_bus_message_append(reply, "u", u->main_pid);
+        if (strcmp(property, "NRestarts") == 0)
+                return sd_bus_message_append(reply, "u", u->n_restarts);
+        if (strcmp(property, "Result") == 0)
+                return sd_bus_message_append(reply, "s", u->result);
+        snprintf(group, sizeof(group), "/mam.slice/%s", u->name);
+        return sd_bus_message_append(reply, "s", group);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("Subscribe", NULL, NULL, method_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListUnitsByPatterns",
+                      "asas",
+                      "a(ssssssouso)",
+                      method_list,
+                      SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("StartUnit", "ss", "o", method_start, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("StopUnit", "ss", "o", method_stop, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("RestartUnit", "ss", "o", method_restart, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("SetUnitProperties",
+                      "sba(sv)",
+                      NULL,
+                      method_set_properties,
+                      SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Reload", NULL, NULL, method_reload, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("SystemState", "s", property_get_system_state, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable unit_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Id", "s", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("ActiveState", "s", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("SubState", "s", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("Job", "(uo)", property_get_unit, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable service_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("MainPID", "u", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("NRestarts", "u", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("Result", "s", property_get_unit, 0, 0),
+        SD_BUS_PROPERTY("ControlGroup", "s", property_get_unit, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static int find_unit(
+                sd_bus *bus,
+                const char *path,
+                const char *interface,
+                void *userdata,
+                void **ret_found,
+                sd_bus_error *error) {
+        _cleanup_(mam_freep) char *name = NULL;
+
+        if (sd_bus_path_decode(path, PATH "/unit", &name) <= 0)
+                return 0;
+        *ret_found = fake_unit(userdata, name);
+        return 1;
+}
+
+void fake_systemd_start(FakeSystemd *f, TestBus *b) {
+        f->bus = test_bus_connect(b, "org.freedesktop.systemd1");
+        ASSERT_OK(sd_bus_add_object_vtable(f->bus, NULL, PATH, MANAGER, manager_vtable, f));
+        ASSERT_OK(sd_bus_add_fallback_vtable(f->bus, NULL, PATH "/unit", UNIT, unit_vtable, find_unit, f));
+        ASSERT_OK(sd_bus_add_fallback_vtable(
+                        f->bus,
+                        NULL,
+                        PATH "/unit",
+                        SERVICE,
+                        service_vtable,
+                        find_unit,
+                        f));
+}
+
+void fake_systemd_stop(FakeSystemd *f) {
+        for (size_t i = 0; i < f->n_held; i++)
+                sd_bus_message_unref(f->held[i]);
+        f->n_held = 0;
+        f->bus = test_bus_disconnect(f->bus);
+}
