@@ -16,6 +16,9 @@
 #include "mamctl/text.h"
 
 #define REDRAW_USEC (500 * MAM_USEC_PER_MSEC) /* the clock in the progress line */
+/* Lines in a file: at most this often when something got done, and when only the text changed. */
+#define LINE_USEC      (1 * MAM_USEC_PER_SEC)
+#define LINE_TEXT_USEC (10 * MAM_USEC_PER_SEC)
 
 struct JobWait {
         Client *client;                                         /* borrowed */
@@ -27,6 +30,9 @@ struct JobWait {
         uint32_t done, total;
         uint64_t since_usec; /* monotonic */
         bool drawn;          /* a progress line stands on the terminal */
+        bool line_due;       /* no terminal: there is progress that no line tells yet */
+        uint32_t line_done;  /* what the last line told */
+        uint64_t line_usec;  /* monotonic; 0: there was no line */
         char *message;       /* owned; of JobRemoved */
         char *result;        /* owned; of JobRemoved */
         ExitCode exit;       /* valid once the loop has ended */
@@ -70,9 +76,7 @@ static void draw(JobWait *w) {
         if (!w->client->terminal.err || !shows_progress(w))
                 return;
 
-        mam_format_timespan(
-                        elapsed,
-                        (mam_now_monotonic() - w->since_usec) / MAM_USEC_PER_SEC * MAM_USEC_PER_SEC);
+        text_format_seconds(elapsed, mam_now_monotonic() - w->since_usec);
         if (w->total > 0) {
                 r = asprintf(&line,
                              "[%u/%u] %s  %s",
@@ -102,6 +106,21 @@ static void draw(JobWait *w) {
         w->drawn = true;
 }
 
+/* Progress for a log: the first line at once, then few. The result has a line of its own. */
+static void print_line(JobWait *w) {
+        uint64_t now = mam_now_monotonic(), wait = w->done != w->line_done ? LINE_USEC : LINE_TEXT_USEC;
+
+        if (w->client->terminal.err || !shows_progress(w) || !w->line_due)
+                return;
+        if (w->line_usec > 0 && (now - w->line_usec < wait || w->done >= w->total))
+                return;
+
+        fprintf(stderr, "[%u/%u] %s\n", w->done, w->total, w->last);
+        w->line_due = false;
+        w->line_done = w->done;
+        w->line_usec = now;
+}
+
 static int finish(JobWait *w, ExitCode e) {
         w->exit = e;
         return sd_event_exit(w->event, 0);
@@ -126,13 +145,13 @@ static int on_progress(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (!clean)
                 return 0;
 
+        w->line_due = w->line_due || done != w->done || !w->last || strcmp(w->last, clean) != 0;
         w->done = done;
         w->total = total;
-        if (!w->client->terminal.err && shows_progress(w) && (!w->last || strcmp(w->last, clean) != 0))
-                fprintf(stderr, "[%u/%u] %s\n", done, total, clean);
         free(w->last);
         w->last = MAM_TAKE(clean);
         draw(w);
+        print_line(w);
         return 0;
 }
 
@@ -201,7 +220,8 @@ static int on_redraw(sd_event_source *s, uint64_t usec, void *userdata) {
         int r;
 
         draw(w);
-        r = sd_event_source_set_time_relative(s, REDRAW_USEC);
+        print_line(w);
+        r = sd_event_source_set_time_relative(s, w->client->terminal.err ? REDRAW_USEC : LINE_USEC);
         if (r < 0)
                 return r;
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -276,7 +296,7 @@ static int watch_the_rest(JobWait *w) {
         if (r < 0)
                 return r;
 
-        if (w->client->terminal.err && shows_progress(w)) {
+        if (shows_progress(w)) {
                 r = sd_event_add_time_relative(w->event, NULL, CLOCK_MONOTONIC, 0, 0, on_redraw, w);
                 if (r < 0)
                         return r;

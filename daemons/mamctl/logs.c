@@ -144,8 +144,8 @@ static int wrap_in_ssh(LogsCommand *l, const char *host, bool terminal) {
         int r = 0;
 
         r = append(&remote, "ssh");
-        if (r >= 0 && terminal)
-                r = append(&remote, "-t"); /* for the pager */
+        if (r >= 0) /* a terminal for the pager; else leave standard input to whoever it is meant for */
+                r = append(&remote, terminal ? "-t" : "-n");
         if (r >= 0)
                 r = append(&remote, "--");
         if (r >= 0)

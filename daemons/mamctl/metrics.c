@@ -14,6 +14,7 @@
 #include "libmam/util/time.h"
 #include "mamctl/bus-json.h"
 #include "mamctl/format-table.h"
+#include "mamctl/text.h"
 #include "mamctl/verbs.h"
 
 static const char *const metric_keys[] = { "service", "replica", "metrics" };
@@ -184,7 +185,7 @@ static void add_row(Table *t, json_object *row, bool rate) {
         add_number(t, m, "restarts_total", COLOUR_YELLOW);
         add_number(t, m, "oom_kills_total", COLOUR_RED);
         if (json_member(m, "uptime_seconds"))
-                mam_format_timespan(up, (uint64_t) json_real(m, "uptime_seconds") * MAM_USEC_PER_SEC);
+                text_format_seconds(up, (uint64_t) json_real(m, "uptime_seconds") * MAM_USEC_PER_SEC);
         table_add(t, COLOUR_NONE, "%s", up);
 }
 

@@ -11,6 +11,7 @@
 #include "mam-build.h"
 #include "mamctl/bus-json.h"
 #include "mamctl/format-table.h"
+#include "mamctl/text.h"
 #include "mamctl/verbs.h"
 
 static ExitCode print_table(Client *c, Table *t) {
@@ -92,7 +93,7 @@ static ExitCode print_health(Client *c, json_object *rows) {
                 char ago[48] = "";
 
                 if (since > 0 && since <= now)
-                        mam_format_timespan(ago, (now - since) / MAM_USEC_PER_SEC * MAM_USEC_PER_SEC);
+                        text_format_seconds(ago, now - since);
                 table_add(t, COLOUR_NONE, "%s", json_text(row, "replica"));
                 table_add(t, colour_of_state(health), "%s", health);
                 table_add(t, COLOUR_NONE, "%s%s", ago, *ago ? " ago" : "");

@@ -140,7 +140,7 @@ static void format_ago(char ret[static 64], uint64_t then, uint64_t now) {
         *ret = '\0';
         if (then == 0 || then > now)
                 return;
-        mam_format_timespan(span, (now - then) / MAM_USEC_PER_SEC * MAM_USEC_PER_SEC);
+        text_format_seconds(span, now - then);
         snprintf(ret, 64, "%s", span);
 }
 
@@ -158,7 +158,7 @@ static void add_service(Table *t, json_object *s) {
         table_add_line(t,
                        0,
                        colour_of_state(state),
-                       "%s %s: %s, %llu of %llu ready %s %s%s CPU and %s memory per replica",
+                       "%s %s: %s, %llu of %llu ready %s %s%s CPU, %s memory each",
                        dot,
                        json_text(s, "id"),
                        state,

@@ -265,3 +265,11 @@ TEST(over_ssh_every_word_is_quoted_for_the_remote_shell) {
         ASSERT_TRUE(has_word(&l, "'--unit=mam@redis:*.service'"));
         ASSERT_TRUE(has_word(&l, "'--lines=1'\\''; id'"));
 }
+
+TEST(over_ssh_without_a_terminal_standard_input_is_left_alone) {
+        _cleanup_(logs_command_done) LogsCommand l = { 0 };
+        Invocation i = { .host = "example.org" };
+
+        ASSERT_OK(logs_command_build(&l, &i, "redis", 0, NULL, false));
+        ASSERT_STREQ(l.argv[1], "-n");
+}

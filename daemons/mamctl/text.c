@@ -11,6 +11,7 @@
 #include <wchar.h>
 
 #include "libmam/util/macro.h"
+#include "libmam/util/time.h"
 #include "mamctl/text.h"
 
 static bool environment_names_locale(void) {
@@ -36,6 +37,14 @@ void text_locale_init(void) {
          * UTF-8 */
         if (!text_is_utf8() && !environment_names_locale())
                 (void) setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+void text_format_seconds(char ret[static 48], uint64_t usec) {
+        if (usec < MAM_USEC_PER_SEC) {
+                strcpy(ret, "0s"); /* not "0us": nobody measured so well */
+                return;
+        }
+        mam_format_timespan(ret, usec / MAM_USEC_PER_SEC * MAM_USEC_PER_SEC);
 }
 
 /* Bidirectional overrides and isolates reorder what is around them: a replica could dress up as another. */

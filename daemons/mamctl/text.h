@@ -10,10 +10,14 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Takes the locale from the environment; where the environment says nothing, UTF-8 is assumed. */
 void text_locale_init(void);
 bool text_is_utf8(void);
+
+/* An age or a length in whole seconds: "0s", "12s", "3min 5s". */
+void text_format_seconds(char ret[static 48], uint64_t usec);
 
 /* A copy without control characters, escape sequences, direction overrides and invalid bytes ('?' in their
  * place; line breaks and tabs become a space). NULL: out of memory. Caller frees. */

@@ -34,6 +34,26 @@ test_tables_are_plain_in_a_pipe_and_json_is_json() {
   mamctl status project-manager | grep -q 'project-manager:3'
 }
 
+test_metrics_know_what_every_replica_uses() {
+  suite_up
+  mamctl --json metrics >/tmp/metrics
+  local replicas
+  replicas=$(systemctl list-units --plain --no-legend --state=active 'mam@*.service' | wc -l)
+  ((replicas >= 8)) || fail "only $replicas replicas run"
+  jq -e --argjson n "$replicas" '[.replicas[] | select(.replica != "")] | length == $n' /tmp/metrics
+  jq -e '[.replicas[] | .metrics | .cpu_seconds_total > 0 and .memory_bytes > 0 and .tasks > 0] | all' /tmp/metrics || { cat /tmp/metrics; fail "values are missing"; }
+  mamctl scale project-manager 4 # also of one that came later
+  mamctl --json metrics project-manager | jq -e '[.replicas[] | select(.replica == "project-manager:4") | .metrics.memory_bytes > 0] == [true]'
+  mamctl scale project-manager 3
+}
+
+test_status_is_not_cluttered_with_notices() {
+  suite_up
+  busctl get-property org.manageragent.Manager1 /org/manageragent/Manager1 org.manageragent.Manager1 ConfigurationProblems | grep -qx 'as 0'
+  ! mamctl status | grep 'does not act on this' || fail "status repeats what init has told"
+  ! journalctl -b -u mam-manager.service --no-pager | grep 'does not act on this' || fail "the journal repeats what init has told"
+}
+
 test_plain_systemctl_sees_the_replicas() {
   suite_up
   equal "$(systemctl list-units --plain --no-legend --state=active 'mam@project-manager:*.service' | wc -l)" 3

@@ -80,3 +80,19 @@ mam@postgresql:1.service 20
 mam@redis:1.service 20
 UNITS
 }
+
+# The port by which its replicas follow the first one is in a network of their own: a Redis of the host may have the same.
+test_redis_does_not_meet_a_redis_of_the_host() {
+  mamctl init >/dev/null
+  mamctl stop
+  python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 6379)); open("/tmp/listening", "w"); s.accept()' &
+  local host=$!
+  eventually 10 test -e /tmp/listening
+  mamctl start redis
+  has_ready redis 2
+  equal "$(readlink "/proc/$(unit_pid mam@redis:1.service)/ns/net")" "$(readlink "/proc/$(unit_pid mam@redis:2.service)/ns/net")" "network"
+  kill -KILL "$(unit_pid mam@redis:1.service)"
+  eventually 10 new_pid mam@redis:1.service 0
+  equal "$(readlink "/proc/$(unit_pid mam@redis:1.service)/ns/net")" "$(readlink "/proc/$(unit_pid mam@redis:2.service)/ns/net")" "network after a crash"
+  kill "$host"
+}

@@ -34,6 +34,36 @@ test_manager_adopts_what_runs() {
   mamctl scale project-manager 3
 }
 
+test_manager_killed_in_the_middle_of_a_job_finishes_it() {
+  suite_up
+  local pid before
+  before=$(unit_pid mam@project-manager:1.service)
+  load_start job --workers 4
+  pid=$(unit_pid mam-manager.service)
+  mamctl scale project-manager 8 >/tmp/scale 2>&1 &
+  local client=$!
+  eventually 10 sh -c 'systemctl is-active --quiet mam@project-manager:4.service || systemctl list-jobs | grep -q project-manager'
+  kill -9 "$pid"
+  eventually 30 new_pid mam-manager.service "$pid"
+  wait "$client" || grep -qi manager /tmp/scale || { cat /tmp/scale; fail "mamctl does not say that the manager went away"; }
+  eventually 30 has_ready project-manager 8
+  equal "$(systemctl list-units --plain --no-legend --state=active 'mam@project-manager:*.service' | wc -l)" 8
+  equal "$(mamctl --json list | jq -r '.services[] | select(.id == "project-manager") | .state')" running
+
+  # And down again, killed as soon as the first one goes.
+  pid=$(unit_pid mam-manager.service)
+  mamctl scale project-manager 3 >/tmp/scale 2>&1 &
+  client=$!
+  eventually 10 sh -c '[ "$(systemctl list-units --plain --no-legend --state=active "mam@project-manager:*.service" | wc -l)" -lt 8 ]'
+  kill -9 "$pid"
+  eventually 30 new_pid mam-manager.service "$pid"
+  wait "$client" || :
+  eventually 30 sh -c '[ "$(systemctl list-units --plain --no-legend --state=active "mam@project-manager:*.service" | wc -l)" = 3 ]'
+  eventually 30 has_ready project-manager 3
+  load_stop job
+  equal "$(unit_pid mam@project-manager:1.service)" "$before" "process of the first replica"
+}
+
 test_killed_replica_costs_at_most_its_own_requests() {
   suite_up
   load_start replica --workers 4 --tolerate
@@ -83,4 +113,6 @@ test_crash_loop_stays_alone() {
   mamctl restart project-manager
   load_stop loop
   eventually 60 has_ready project-manager 3
+  # The starts that came to nothing must not have left the shared socket in a state that hangs the siblings.
+  mamctl --json status project-manager | jq -e '[.services[0].replicas[] | .last_exit != "timeout"] | all'
 }

@@ -85,3 +85,35 @@ test_foreign_service_scales_and_stops() {
   mamctl init >/dev/null
   ! mamctl --json list | jq -e '.services[] | select(.id == "hog")'
 }
+
+test_a_program_that_speaks_no_http_is_probed_by_tcp() {
+  suite_up
+  mkdir -p /etc/mam/services.d /opt/echo
+  cat >/opt/echo/echo.py <<'PY'
+import os, pathlib, socketserver, time
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+
+while not pathlib.Path("/opt/echo/go").exists():  # it runs, and does not listen yet
+    time.sleep(0.02)
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+PY
+  cat >/etc/mam/services.d/echo.json <<'JSON'
+{ "echo": { "name": "Echo", "type": "service", "port": 3950, "replicas": 2, "exec": ["/usr/bin/python3", "/opt/echo/echo.py"],
+    "resources": { "cpu": "200m", "memory": "64Mi" }, "healthCheck": { "type": "tcp", "interval": 1, "timeout": 1 } } }
+JSON
+  mamctl init >/dev/null
+  mamctl start echo >/tmp/start 2>&1 &
+  local client=$!
+  eventually 20 sh -c 'mamctl --json status echo | jq -e "[.services[0].replicas[] | .health_reason | test(\"refused\")] == [true, true]"'
+  has_ready echo 0
+  touch /opt/echo/go
+  wait "$client" || { cat /tmp/start; fail "echo did not start"; }
+  has_ready echo 2
+  mamctl stop echo
+  rm /etc/mam/services.d/echo.json
+  mamctl init >/dev/null
+}

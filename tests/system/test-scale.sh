@@ -33,8 +33,9 @@ test_limits_change_in_place() {
   mamctl limits project-manager --cpu 700m --memory 700Mi
   equal "$(systemctl show -P CPUQuotaPerSecUSec mam@project-manager:2.service)" 700ms
   equal "$(systemctl show -P MemoryMax mam@project-manager:2.service)" $((700 * 1024 * 1024))
+  equal "$(systemctl show -P NeedDaemonReload mam@project-manager:2.service)" no "need of a daemon-reload"
   systemctl daemon-reload
-  eventually 10 sh -c '[ "$(systemctl show -P MemoryMax mam@project-manager:2.service)" = 734003200 ]'
+  equal "$(systemctl show -P MemoryMax mam@project-manager:2.service)" 734003200 "limit after a daemon-reload"
   mamctl limits project-manager --cpu default --memory default
   eventually 10 sh -c '[ "$(systemctl show -P MemoryMax mam@project-manager:2.service)" = 1073741824 ]'
   load_stop limits
@@ -48,6 +49,19 @@ test_scale_is_kept_over_a_stop() {
   mamctl start project-manager
   has_ready project-manager 4
   mamctl scale project-manager 3
+}
+
+# At any moment of the stop: while it drains, while systemd stops the first replica, when the last one is about to go.
+test_a_start_overtakes_a_stop_and_loses_no_replica() {
+  suite_up
+  local moment
+  for moment in 0.05 0.20 0.21 0.22 0.23 0.25 0.28 0.32; do
+    mamctl stop redis --no-wait # and project-manager before it
+    sleep "$moment"
+    mamctl start
+    has_ready project-manager 3 || fail "started $moment s after the stop: $(ready_replicas project-manager) of 3"
+    has_ready redis 2
+  done
 }
 
 test_stopping_what_others_need_stops_them_first() {
