@@ -106,22 +106,13 @@ static Forward *forward_free(Forward *f) {
         return NULL;
 }
 
-static const char *method_label(const char *method) {
-        static const char *const known[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
-
-        for (size_t i = 0; i < MAM_ELEMENTSOF(known); i++)
-                if (strcmp(method, known[i]) == 0)
-                        return known[i];
-        return "other";
-}
-
 /* Runs exactly once per forward, as the last thing. */
 static void on_exchange_done(MamHttpExchange *x, void *userdata) {
         Forward *f = userdata;
         Gateway *g = f->gateway;
         uint64_t now = mam_now_monotonic(), duration = now - mam_http_exchange_started_usec(x);
         unsigned status = mam_http_exchange_status(x) > 0 ? mam_http_exchange_status(x) : 499;
-        const char *method = method_label(mam_http_exchange_method(x));
+        const char *method = mam_method_label(x);
         const char *route = f->route->prefix_size > 0 ? f->route->prefix : "/";
         char code[4] = { (char) ('0' + status / 100),
                          (char) ('0' + status / 10 % 10),

@@ -5,10 +5,13 @@
  * The HTTP API: handlers of routes (userdata is the App)
  *
  * Reading is open to every authenticated identity, writing needs the role "editor" (or "admin"); the table
- * in main.c says so.
+ * in main.c says so. Both resources have the same handlers; what differs is in their descriptions.
  */
 
 #include "project-manager/request.h"
+
+extern const Resource project_resource; /* project-api.c */
+extern const Resource task_resource;    /* task-api.c */
 
 int handle_project_create(MamHttpExchange *x, void *userdata);
 int handle_project_list(MamHttpExchange *x, void *userdata);

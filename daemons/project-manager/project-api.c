@@ -6,193 +6,38 @@
 
 #include "project-manager/api.h"
 
-static void on_created(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (!request_check_result(q, error, message))
-                return;
-        if (mam_pg_rows(result) == 0 || mam_pg_is_null(result, 0, STORE_JSON))
-                request_problem(q, 500, "The project was not created");
-        else if (*mam_pg_text(result, 0, STORE_EXTRA) != 't')
-                request_problem(q, 422, "This Idempotency-Key was used for another request");
-        else
-                request_answer_row(q, 201, result);
-}
-
-static int create(Request *q) {
-        const char *subject = mam_service_identity(q->x)->subject;
-        StoreOnce once = { .subject = subject, .key = q->once_key, .fingerprint = q->fingerprint };
-        StoreCall call = request_call(q, on_created);
+static int create(Request *q, const StoreCall *c, const StoreOnce *once) {
         ProjectDraft draft = { 0 };
 
         project_draft_read(&draft, q->body, false, &q->errors);
         if (request_answered_errors(q))
                 return 0;
-        return request_started(q, store_project_create(&call, &draft, subject, q->once ? &once : NULL));
+        return store_project_create(c, &draft, mam_service_identity(q->x)->subject, once);
 }
 
-int handle_project_create(MamHttpExchange *x, void *userdata) {
-        Request *q;
-        int r;
-
-        r = request_new(&q, x, userdata, "project");
-        if (r < 0)
-                return r;
-        if (!request_check_database(q) || !request_check_once(q))
-                return 0;
-        return request_read_json(q, false, create);
+static void not_created(Request *q, const MamPgResult *result) {
+        request_problem(q, 500, "The project was not created");
 }
 
-static void on_list(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (request_check_result(q, error, message))
-                request_answer_list(q, result, 'p');
-}
-
-int handle_project_list(MamHttpExchange *x, void *userdata) {
-        RequestList list;
-        StoreCall call;
-        Request *q;
-        int r;
-
-        r = request_new(&q, x, userdata, "project");
-        if (r < 0)
-                return r;
-        if (!request_check_database(q) || !request_check_list(q, &list, 'p', "state", project_states))
-                return 0;
-        call = request_call(q, on_list);
-        return request_started(q, store_project_list(&call, &list.list));
-}
-
-static void on_row(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (!request_check_result(q, error, message))
-                return;
-        if (mam_pg_rows(result) == 0)
-                request_problem(q, 404, "There is no such project");
-        else
-                request_answer_row(q, 200, result);
-}
-
-int handle_project_get(MamHttpExchange *x, void *userdata) {
-        StoreCall call;
-        Request *q;
-        int r;
-
-        r = request_new(&q, x, userdata, "project");
-        if (r < 0)
-                return r;
-        if (!request_check_database(q) || !request_check_project(q))
-                return 0;
-        call = request_call(q, on_row);
-        return request_started(q, store_project_get(&call, &q->target));
-}
-
-/* Nothing was changed: is it not there, or is it another version? */
-static void on_missed(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (!request_check_result(q, error, message))
-                return;
-        if (mam_pg_rows(result) == 0)
-                request_problem(q, 404, "There is no such project");
-        else
-                request_problem(q, 412, "The project has changed since: read it again");
-}
-
-static void look_why(Request *q) {
-        StoreCall call = request_call(q, on_missed);
-
-        if (request_started(q, store_project_get(&call, &q->target)) < 0)
-                request_problem(q, 500, "The request failed");
-}
-
-static void on_changed(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (!request_check_result(q, error, message))
-                return;
-        if (mam_pg_rows(result) == 0)
-                look_why(q);
-        else
-                request_answer_row(q, 200, result);
-}
-
-static int change(Request *q) {
-        StoreCall call = request_call(q, on_changed);
+static int update(Request *q, const StoreCall *c) {
         ProjectDraft draft = { 0 };
 
         project_draft_read(&draft, q->body, true, &q->errors);
         if (request_answered_errors(q))
                 return 0;
-        return request_started(q, store_project_update(&call, &q->target, &q->versions, &draft));
+        return store_project_update(c, &q->target, &q->versions, &draft);
 }
 
-int handle_project_patch(MamHttpExchange *x, void *userdata) {
-        Request *q;
-        int r;
-
-        r = request_new(&q, x, userdata, "project");
-        if (r < 0)
-                return r;
-        if (!request_check_database(q) || !request_check_project(q) || !request_check_if_match(q))
-                return 0;
-        return request_read_json(q, true, change);
-}
-
-static void on_deleted(
-                MamPgQuery *query,
-                const MamPgResult *result,
-                int error,
-                const char *message,
-                void *userdata) {
-        Request *q = userdata;
-
-        if (!request_check_result(q, error, message))
-                return;
-        if (mam_pg_rows(result) == 0)
-                look_why(q);
-        else
-                request_answer_empty(q, 204);
-}
-
-int handle_project_delete(MamHttpExchange *x, void *userdata) {
-        StoreCall call;
-        Request *q;
-        int r;
-
-        r = request_new(&q, x, userdata, "project");
-        if (r < 0)
-                return r;
-        if (!request_check_database(q) || !request_check_project(q) || !request_check_if_match(q))
-                return 0;
-        call = request_call(q, on_deleted);
-        return request_started(q, store_project_delete(&call, &q->target, &q->versions));
-}
+const Resource project_resource = {
+        .name = "project",
+        .cursor_kind = 'p',
+        .filter = "state",
+        .filter_values = project_states,
+        .check = request_check_project,
+        .create = create,
+        .not_created = not_created,
+        .update = update,
+        .list = store_project_list,
+        .get = store_project_get,
+        .remove = store_project_delete,
+};

@@ -28,7 +28,7 @@ static void on_request_done(MamHttpExchange *x, void *userdata) {
         free(q);
 }
 
-int request_new(Request **ret, MamHttpExchange *x, App *app, const char *what) {
+int request_new(Request **ret, MamHttpExchange *x, App *app, const Resource *resource) {
         Request *q;
 
         assert(ret);
@@ -40,14 +40,10 @@ int request_new(Request **ret, MamHttpExchange *x, App *app, const char *what) {
                 return -ENOMEM;
         q->x = x;
         q->app = app;
-        q->what = what;
+        q->resource = resource;
         mam_http_exchange_set_on_done(x, on_request_done, q);
         *ret = q;
         return 0;
-}
-
-StoreCall request_call(Request *q, MamPgCallback callback) {
-        return (StoreCall){ .pg = q->app->pg, .query = &q->query, .callback = callback, .userdata = q };
 }
 
 /* ---- answers ---- */
@@ -78,26 +74,26 @@ static void answer_unavailable(Request *q, const char *why) {
         request_problem(q, 503, "%s", why);
 }
 
-static bool answer_database_error(Request *q, int error, const char *message) {
+static void answer_database_error(Request *q, int error, const char *message) {
         switch (error) {
         case -ENOTCONN:
                 answer_unavailable(q, "The database is not reachable");
-                return false;
+                break;
         case -ECONNRESET:
                 answer_unavailable(
                                 q,
                                 "The connection to the database broke; the request may have been carried out");
-                return false;
+                break;
         case -EAGAIN:
         case -ECANCELED:
                 answer_unavailable(q, "The database is too busy");
-                return false;
+                break;
         case -EEXIST:
-                request_problem(q, 409, "There is such a %s already", q->what);
-                return false;
+                request_problem(q, 409, "There is such a %s already", q->resource->name);
+                break;
         case -ENOENT:
                 request_problem(q, 404, "There is no such project");
-                return false;
+                break;
         case -EINVAL:
                 /* Every value was checked before. What the database still refuses is said to it here, and
                  * not a fault of ours that a client could provoke into an alarm. */
@@ -108,7 +104,7 @@ static bool answer_database_error(Request *q, int error, const char *message) {
                              mam_http_exchange_request_id(q->x),
                              message ? message : "no reason given");
                 request_problem(q, 422, "The database does not accept a value of this request");
-                return false;
+                break;
         default:
                 mam_log_full(LOG_ERR,
                              MAM_MESSAGE_DATABASE_QUERY_FAILED,
@@ -117,14 +113,28 @@ static bool answer_database_error(Request *q, int error, const char *message) {
                              mam_http_exchange_request_id(q->x),
                              message ? message : strerrordesc_np(-error));
                 request_problem(q, 500, "The request failed; the log has the reason");
-                return false;
+                break;
         }
 }
 
-bool request_check_result(Request *q, int error, const char *message) {
-        q->query = mam_pg_query_free(
-                        q->query); /* our reference; the result stays until the callback returns */
-        return error == 0 || answer_database_error(q, error, message);
+static void on_query_done(
+                MamPgQuery *query,
+                const MamPgResult *result,
+                int error,
+                const char *message,
+                void *userdata) {
+        Request *q = userdata;
+
+        q->query = mam_pg_query_free(q->query); /* our reference; the result stays until we return */
+        if (error == 0)
+                q->on_result(q, result);
+        else
+                answer_database_error(q, error, message);
+}
+
+StoreCall request_call(Request *q, RequestAnswer on_result) {
+        q->on_result = on_result;
+        return (StoreCall){ .pg = q->app->pg, .query = &q->query, .callback = on_query_done, .userdata = q };
 }
 
 int request_started(Request *q, int r) {
@@ -206,7 +216,7 @@ static int add_link(Request *q, const char *cursor) {
         return r < 0 ? r : mam_http_exchange_add_field(q->x, "Link", mam_buffer_bytes(&link));
 }
 
-void request_answer_list(Request *q, const MamPgResult *result, char kind) {
+void request_answer_list(Request *q, const MamPgResult *result) {
         _cleanup_(mam_buffer_done) MamBuffer body = MAM_BUFFER_INIT;
         char cursor[CURSOR_TEXT_SIZE] = "";
         size_t rows = mam_pg_rows(result);
@@ -219,7 +229,7 @@ void request_answer_list(Request *q, const MamPgResult *result, char kind) {
 
                 rows = q->limit;
                 (void) snprintf(c.id, sizeof(c.id), "%s", mam_pg_text(result, rows - 1, STORE_ID));
-                r = cursor_format(cursor, kind, &c);
+                r = cursor_format(cursor, q->resource->cursor_kind, &c);
                 if (r >= 0)
                         r = add_link(q, cursor);
                 if (r < 0) {
@@ -436,12 +446,8 @@ static bool text_parameter(Request *q, const char *name, char *ret, size_t size,
         return true;
 }
 
-bool request_check_list(
-                Request *q,
-                RequestList *ret,
-                char kind,
-                const char *status_name,
-                const char *const *statuses) {
+bool request_check_list(Request *q, RequestList *ret) {
+        const Resource *resource = q->resource;
         char cursor[CURSOR_TEXT_SIZE] = "", limit[16] = "", *end;
         int r;
 
@@ -466,7 +472,7 @@ bool request_check_list(
         if (r < 0)
                 return false;
         if (r > 0) {
-                if (cursor_parse(&ret->cursor, kind, cursor) < 0) {
+                if (cursor_parse(&ret->cursor, resource->cursor_kind, cursor) < 0) {
                         request_problem(q,
                                         400,
                                         "The parameter \"cursor\" is not one that this list gave out");
@@ -475,15 +481,15 @@ bool request_check_list(
                 ret->list.after = &ret->cursor;
         }
 
-        r = list_parameter(q, status_name, ret->status, sizeof(ret->status));
+        r = list_parameter(q, resource->filter, ret->status, sizeof(ret->status));
         if (r < 0)
                 return false;
         if (r > 0) {
-                if (!field_is_choice(ret->status, statuses)) {
+                if (!field_is_choice(ret->status, resource->filter_values)) {
                         request_problem(q,
                                         400,
                                         "The parameter \"%s\" has a value that does not exist",
-                                        status_name);
+                                        resource->filter);
                         return false;
                 }
                 ret->list.status = ret->status;

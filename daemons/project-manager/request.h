@@ -4,8 +4,8 @@
 /*
  * One request to the API
  *
- * A Request hangs on its exchange and is freed with it. From a successful store call on, the callback owes
- * the answer; if the client leaves before, the query is cancelled and the callback never runs. Functions
+ * A Request hangs on its exchange and is freed with it. From a successful store call on, its on_result owes
+ * the answer; if the client leaves before, the query is cancelled and on_result never runs. Functions
  * named request_check_… return true to go on, and have answered otherwise.
  */
 
@@ -21,12 +21,32 @@ typedef struct App {
 
 typedef struct Request Request;
 typedef int (*RequestHandler)(Request *q);
+typedef void (*RequestAnswer)(Request *q, const MamPgResult *result);
+
+/* What projects and tasks do not share. Functions that get a StoreCall start one of the store's with it, and
+ * return what that returned; or 0 when they have answered. */
+typedef struct Resource {
+        const char *name;                 /* for messages */
+        char cursor_kind;                 /* of its lists */
+        const char *filter;               /* the parameter of its lists … */
+        const char *const *filter_values; /* … and what it may be, NULL-terminated */
+
+        bool (*check_list)(Request *q); /* the path of a list names something that may exist; NULL: always */
+        bool (*check)(Request *q);      /* the same of the path of one of them */
+        int (*create)(Request *q, const StoreCall *c, const StoreOnce *once);
+        void (*not_created)(Request *q, const MamPgResult *result); /* answers */
+        int (*update)(Request *q, const StoreCall *c);
+        int (*list)(const StoreCall *c, const StoreTarget *t, const StoreList *l);
+        int (*get)(const StoreCall *c, const StoreTarget *t);
+        int (*remove)(const StoreCall *c, const StoreTarget *t, const Condition *versions);
+} Resource;
 
 struct Request {
-        MamHttpExchange *x; /* weak: it owns us */
-        App *app;           /* weak */
-        MamPgQuery *query;  /* owned while it runs */
-        const char *what;   /* a literal: "project" or "task", for messages */
+        MamHttpExchange *x;       /* weak: it owns us */
+        App *app;                 /* weak */
+        MamPgQuery *query;        /* owned while it runs */
+        RequestAnswer on_result;  /* runs when the query has succeeded */
+        const Resource *resource; /* borrowed */
 
         StoreTarget target;
         char task_project[11], task_number[12];
@@ -42,8 +62,9 @@ struct Request {
 };
 
 /* Makes the request of an exchange. */
-int request_new(Request **ret, MamHttpExchange *x, App *app, const char *what);
-StoreCall request_call(Request *q, MamPgCallback callback);
+int request_new(Request **ret, MamHttpExchange *x, App *app, const Resource *resource);
+/* For one store call: on_result answers, or makes the next call; an error is answered without it. */
+StoreCall request_call(Request *q, RequestAnswer on_result);
 
 /* 503 at once if the database has been away for a while; a short absence is waited for in the pool's queue.
  */
@@ -60,12 +81,10 @@ bool request_check_once(Request *q);
 /* true: the errors of the body were answered with 422. */
 bool request_answered_errors(Request *q);
 
-/* The callback's first line: the query is over. true: there is a result to look at. */
-bool request_check_result(Request *q, int error, const char *message);
 /* Answers with a row that is a project or task; status 200 or 201, 304 where If-None-Match says so. */
 void request_answer_row(Request *q, unsigned status, const MamPgResult *result);
-/* Answers with a list; limit + 1 rows were asked for. kind as for cursors. */
-void request_answer_list(Request *q, const MamPgResult *result, char kind);
+/* Answers with a list; limit + 1 rows were asked for. */
+void request_answer_list(Request *q, const MamPgResult *result);
 void request_answer_empty(Request *q, unsigned status);
 void request_problem(Request *q, unsigned status, const char *format, ...) _printf_(3, 4);
 /* What a store call returned that could not be started: 503 where that is a matter of time. Returns what a
@@ -78,9 +97,4 @@ typedef struct RequestList {
         Cursor cursor;
         char status[32], assignee[640], text[640];
 } RequestList;
-bool request_check_list(
-                Request *q,
-                RequestList *ret,
-                char kind,
-                const char *status_name,
-                const char *const *statuses);
+bool request_check_list(Request *q, RequestList *ret);

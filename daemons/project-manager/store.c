@@ -36,30 +36,35 @@
                                                                                     ".created_by) x)"
 #define TASK_ROW(t, key) TASK_JSON(t, key) ", " t ".version, " t ".id, " USEC(t ".created_at")
 
+/* These say which row; they are the first in a statement, with these parameters. */
 #define IS_PROJECT(p) "(" p ".id = $1::uuid OR " p ".key = $2::text)"
 #define IS_TASK(p, t)                                                                                  \
         IS_PROJECT(p)                                                                                  \
         " AND " t ".project = " p ".id AND (" t ".id = $3::uuid OR (" t ".number = $4::integer AND " p \
         ".key = $5::text))"
 
-#define RUN(c, statement, ...)                            \
-        ({                                                \
-                const char *const _p[] = { __VA_ARGS__ }; \
-                mam_pg_query((c)->pg,                     \
-                             (c)->query,                  \
-                             statement,                   \
-                             _p,                          \
-                             MAM_ELEMENTSOF(_p),          \
-                             (c)->callback,               \
-                             (c)->userdata);              \
-        })
+#define PROJECT_TARGET(t) (t)->project_id, (t)->project_key
+#define TASK_TARGET(t)    PROJECT_TARGET(t), (t)->task_id, (t)->task_number, (t)->task_project
+
+/* Creating: the same with and without an Idempotency-Key. */
+#define NEW_PROJECT(from)                                                                                 \
+        "new AS (INSERT INTO projects (key, name, description, state, created_by) "                       \
+        "SELECT $1::text, $2::text, COALESCE($3::text, ''), COALESCE($4::text, 'active'), $5::text " from \
+        " RETURNING *), counter AS (INSERT INTO task_counters (project) SELECT id FROM new) "
+#define NEXT_NUMBER                                                        \
+        "counter AS (UPDATE task_counters c SET last = c.last + 1 FROM p " \
+        "WHERE c.project = p.id AND p.state = 'active' RETURNING c.project, c.last, p.key), "
+#define INSERT_TASK                                                                                             \
+        "INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by) " \
+        "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "  \
+        "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text FROM counter RETURNING *"
+
+#define VERSION_IS(row, versions) \
+        "(" versions "::bigint[] IS NULL OR " row ".version = ANY (" versions "::bigint[]))"
 
 static const MamPgStatement project_create = {
         .name = "project-create",
-        .sql = "WITH new AS (INSERT INTO projects (key, name, description, state, created_by) "
-               "VALUES ($1::text, $2::text, COALESCE($3::text, ''), COALESCE($4::text, 'active'), $5::text) RETURNING *), "
-               "counter AS (INSERT INTO task_counters (project) SELECT id FROM new) "
-               "SELECT " PROJECT_ROW("new") ", true FROM new",
+        .sql = "WITH " NEW_PROJECT("") "SELECT " PROJECT_ROW("new") ", true FROM new",
 };
 
 static const MamPgStatement project_get = {
@@ -72,14 +77,13 @@ static const MamPgStatement project_update = {
         .name = "project-update",
         .sql = "UPDATE projects p SET version = version + 1, updated_at = now(), name = COALESCE($4::text, name), "
                "description = COALESCE($5::text, description), state = COALESCE($6::text, state) "
-               "WHERE " IS_PROJECT("p") " AND ($3::bigint[] IS NULL OR p.version = ANY ($3::bigint[])) "
-                                        "RETURNING " PROJECT_ROW("p"),
+               "WHERE " IS_PROJECT("p") " AND " VERSION_IS("p", "$3") " RETURNING " PROJECT_ROW("p"),
 };
 
 static const MamPgStatement project_delete = {
         .name = "project-delete",
         .sql = "DELETE FROM projects p WHERE " IS_PROJECT(
-                        "p") " AND ($3::bigint[] IS NULL OR p.version = ANY ($3::bigint[])) RETURNING NULL, p.version, p.id",
+                        "p") " AND " VERSION_IS("p", "$3") " RETURNING NULL, p.version, p.id",
 };
 
 static const MamPgStatement project_list = {
@@ -97,12 +101,7 @@ static const MamPgStatement project_list = {
 static const MamPgStatement task_create = {
         .name = "task-create",
         .sql = "WITH p AS (SELECT id, key, state FROM projects p WHERE " IS_PROJECT(
-                        "p") " FOR KEY SHARE), "
-                             "counter AS (UPDATE task_counters c SET last = c.last + 1 FROM p "
-                             "WHERE c.project = p.id AND p.state = 'active' RETURNING c.project, c.last), "
-                             "new AS (INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by) "
-                             "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "
-                             "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text FROM counter RETURNING *) "
+                        "p") " FOR KEY SHARE), " NEXT_NUMBER "new AS (" INSERT_TASK ") "
                              "SELECT CASE WHEN new.id IS NOT NULL THEN " TASK_JSON(
                                              "new",
                                              "p.key") " END, new.version, new.id, NULL, true FROM p LEFT JOIN new ON true",
@@ -121,16 +120,16 @@ static const MamPgStatement task_update = {
                "priority = COALESCE($10::text, t.priority), "
                "assignee = CASE WHEN $11::boolean THEN $12::text ELSE t.assignee END, "
                "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END "
-               "FROM projects p WHERE " IS_TASK("p", "t") " AND ($6::bigint[] IS NULL OR t.version = ANY ($6::bigint[])) RETURNING " TASK_ROW(
+               "FROM projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
                                "t",
-                               "p.key"),
+                               "$6") " RETURNING " TASK_ROW("t", "p.key"),
 };
 
 static const MamPgStatement task_delete = {
         .name = "task-delete",
-        .sql = "DELETE FROM tasks t USING projects p WHERE " IS_TASK(
-                        "p",
-                        "t") " AND ($6::bigint[] IS NULL OR t.version = ANY ($6::bigint[])) RETURNING NULL, t.version, t.id",
+        .sql = "DELETE FROM tasks t USING projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
+                        "t",
+                        "$6") " RETURNING NULL, t.version, t.id",
 };
 
 static const MamPgStatement task_list = {
@@ -166,15 +165,8 @@ static const MamPgStatement once_claim = {
 
 static const MamPgStatement once_project = {
         .name = "once-project",
-        .sql = "WITH " ONCE_MINE(
-                        "$6",
-                        "$7") ", "
-                              "new AS (INSERT INTO projects (key, name, description, state, created_by) "
-                              "SELECT $1::text, $2::text, COALESCE($3::text, ''), COALESCE($4::text, 'active'), $5::text FROM mine RETURNING *), "
-                              "counter AS (INSERT INTO task_counters (project) SELECT id FROM new) " ONCE_DONE(
-                                              "$6",
-                                              "$7",
-                                              PROJECT_JSON("new")),
+        .sql = "WITH " ONCE_MINE("$6", "$7") ", " NEW_PROJECT("FROM mine")
+                        ONCE_DONE("$6", "$7", PROJECT_JSON("new")),
         .idempotent = true,
 };
 
@@ -184,12 +176,8 @@ static const MamPgStatement once_task = {
                         "$10",
                         "$11") ", "
                                "p AS (SELECT p.id, p.key, p.state FROM projects p, mine WHERE " IS_PROJECT(
-                                               "p") " FOR KEY SHARE OF p), "
-                                                    "counter AS (UPDATE task_counters c SET last = c.last + 1 FROM p "
-                                                    "WHERE c.project = p.id AND p.state = 'active' RETURNING c.project, c.last, p.key), "
-                                                    "added AS (INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by) "
-                                                    "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "
-                                                    "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text FROM counter RETURNING *), "
+                                               "p") " FOR KEY SHARE OF p), " NEXT_NUMBER
+                                                    "added AS (" INSERT_TASK "), "
                                                     "new AS (SELECT added.*, counter.key AS project_key FROM added, counter) " ONCE_DONE(
                                                                     "$10",
                                                                     "$11",
@@ -220,18 +208,52 @@ static const char *flag(const FieldText *t) {
         return t->set ? "true" : "false";
 }
 
+/* The position of a cursor as a parameter; NULL: the beginning. */
+static const char *after_usec(const Cursor *after, char buffer[static 24]) {
+        if (!after)
+                return NULL;
+        (void) snprintf(buffer, 24, "%" PRIi64, after->created_usec);
+        return buffer;
+}
+
+static const char *after_id(const Cursor *after) {
+        return after ? after->id : NULL;
+}
+
+static const char *limit_text(unsigned limit, char buffer[static 16]) {
+        (void) snprintf(buffer, 16, "%u", limit);
+        return buffer;
+}
+
+static int run(const StoreCall *c,
+               const MamPgStatement *statement,
+               const char *const *parameters,
+               size_t n) {
+        assert(c);
+
+        return mam_pg_query(c->pg, c->query, statement, parameters, n, c->callback, c->userdata);
+}
+
+#define RUN(c, statement, ...)                             \
+        ({                                                 \
+                const char *const _p[] = { __VA_ARGS__ };  \
+                run(c, statement, _p, MAM_ELEMENTSOF(_p)); \
+        })
+
 static int run_once(
                 const StoreCall *c,
                 const StoreOnce *once,
                 const MamPgStatement *work,
                 const char *const *parameters,
-                size_t n_parameters) {
+                size_t n) {
         const char *const claim[] = { once->subject, once->key, once->fingerprint };
         const MamPgStep steps[] = {
                 { &once_claim, claim, MAM_ELEMENTSOF(claim) },
-                { work, parameters, n_parameters },
+                { work, parameters, n },
                 { &once_answer, claim, MAM_ELEMENTSOF(claim) },
         };
+
+        assert(c);
 
         return mam_pg_run(c->pg, c->query, steps, MAM_ELEMENTSOF(steps), c->callback, c->userdata);
 }
@@ -241,28 +263,21 @@ int store_project_create(
                 const ProjectDraft *d,
                 const char *subject,
                 const StoreOnce *once) {
-        assert(c);
-        assert(d);
+        /* the last two are for once_project only */
+        const char *const p[] = {
+                value(&d->key),          value(&d->name), value(&d->description),
+                value(&d->state),        subject,         once ? once->subject : NULL,
+                once ? once->key : NULL,
+        };
+
         assert(subject);
 
-        if (once) {
-                const char *const p[] = { value(&d->key),   value(&d->name), value(&d->description),
-                                          value(&d->state), subject,         once->subject,
-                                          once->key };
-
-                return run_once(c, once, &once_project, p, MAM_ELEMENTSOF(p));
-        }
-        return RUN(c,
-                   &project_create,
-                   value(&d->key),
-                   value(&d->name),
-                   value(&d->description),
-                   value(&d->state),
-                   subject);
+        return once ? run_once(c, once, &once_project, p, MAM_ELEMENTSOF(p))
+                    : run(c, &project_create, p, MAM_ELEMENTSOF(p) - 2);
 }
 
 int store_project_get(const StoreCall *c, const StoreTarget *t) {
-        return RUN(c, &project_get, t->project_id, t->project_key);
+        return RUN(c, &project_get, PROJECT_TARGET(t));
 }
 
 int store_project_update(
@@ -274,8 +289,7 @@ int store_project_update(
 
         return RUN(c,
                    &project_update,
-                   t->project_id,
-                   t->project_key,
+                   PROJECT_TARGET(t),
                    condition_to_array(versions, array),
                    value(&d->name),
                    value(&d->description),
@@ -285,22 +299,19 @@ int store_project_update(
 int store_project_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {
         char array[CONDITION_TEXT_SIZE];
 
-        return RUN(c, &project_delete, t->project_id, t->project_key, condition_to_array(versions, array));
+        return RUN(c, &project_delete, PROJECT_TARGET(t), condition_to_array(versions, array));
 }
 
-int store_project_list(const StoreCall *c, const StoreList *l) {
-        char usec[24] = "", limit[16];
+int store_project_list(const StoreCall *c, const StoreTarget *t, const StoreList *l) {
+        char usec[24], limit[16];
 
-        if (l->after)
-                (void) snprintf(usec, sizeof(usec), "%" PRIi64, l->after->created_usec);
-        (void) snprintf(limit, sizeof(limit), "%u", l->limit);
         return RUN(c,
                    &project_list,
-                   l->after ? usec : NULL,
-                   l->after ? l->after->id : NULL,
+                   after_usec(l->after, usec),
+                   after_id(l->after),
                    l->status,
                    l->text,
-                   limit);
+                   limit_text(l->limit, limit));
 }
 
 int store_task_create(
@@ -309,9 +320,9 @@ int store_task_create(
                 const TaskDraft *d,
                 const char *subject,
                 const StoreOnce *once) {
+        /* the last two are for once_task only */
         const char *const p[] = {
-                t->project_id,
-                t->project_key,
+                PROJECT_TARGET(t),
                 value(&d->title),
                 value(&d->description),
                 value(&d->status),
@@ -323,20 +334,14 @@ int store_task_create(
                 once ? once->key : NULL,
         };
 
-        if (once)
-                return run_once(c, once, &once_task, p, MAM_ELEMENTSOF(p));
-        return mam_pg_query(
-                        c->pg,
-                        c->query,
-                        &task_create,
-                        p,
-                        MAM_ELEMENTSOF(p) - 2,
-                        c->callback,
-                        c->userdata);
+        assert(subject);
+
+        return once ? run_once(c, once, &once_task, p, MAM_ELEMENTSOF(p))
+                    : run(c, &task_create, p, MAM_ELEMENTSOF(p) - 2);
 }
 
 int store_task_get(const StoreCall *c, const StoreTarget *t) {
-        return RUN(c, &task_get, t->project_id, t->project_key, t->task_id, t->task_number, t->task_project);
+        return RUN(c, &task_get, TASK_TARGET(t));
 }
 
 int store_task_update(
@@ -348,11 +353,7 @@ int store_task_update(
 
         return RUN(c,
                    &task_update,
-                   t->project_id,
-                   t->project_key,
-                   t->task_id,
-                   t->task_number,
-                   t->task_project,
+                   TASK_TARGET(t),
                    condition_to_array(versions, array),
                    value(&d->title),
                    value(&d->description),
@@ -367,34 +368,23 @@ int store_task_update(
 int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {
         char array[CONDITION_TEXT_SIZE];
 
-        return RUN(c,
-                   &task_delete,
-                   t->project_id,
-                   t->project_key,
-                   t->task_id,
-                   t->task_number,
-                   t->task_project,
-                   condition_to_array(versions, array));
+        return RUN(c, &task_delete, TASK_TARGET(t), condition_to_array(versions, array));
 }
 
 int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l) {
-        char usec[24] = "", limit[16];
+        char usec[24], limit[16];
 
-        if (l->after)
-                (void) snprintf(usec, sizeof(usec), "%" PRIi64, l->after->created_usec);
-        (void) snprintf(limit, sizeof(limit), "%u", l->limit);
         return RUN(c,
                    &task_list,
-                   t->project_id,
-                   t->project_key,
-                   l->after ? usec : NULL,
-                   l->after ? l->after->id : NULL,
+                   PROJECT_TARGET(t),
+                   after_usec(l->after, usec),
+                   after_id(l->after),
                    l->status,
                    l->assignee,
                    l->text,
-                   limit);
+                   limit_text(l->limit, limit));
 }
 
 int store_purge(const StoreCall *c) {
-        return mam_pg_query(c->pg, c->query, &purge, NULL, 0, c->callback, c->userdata);
+        return run(c, &purge, NULL, 0);
 }

@@ -71,8 +71,8 @@ int store_project_update(
                 const Condition *versions,
                 const ProjectDraft *d);
 int store_project_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions);
-/* Up to limit rows. */
-int store_project_list(const StoreCall *c, const StoreList *l);
+/* Up to limit rows; t is empty, as all projects are meant. */
+int store_project_list(const StoreCall *c, const StoreTarget *t, const StoreList *l);
 
 /* No row: there is no such project. JSON is NULL: the project is archived, or (with once) one of the two. */
 int store_task_create(

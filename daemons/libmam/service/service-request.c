@@ -34,20 +34,11 @@ static ServiceRequest *request_free(ServiceRequest *q) {
         return NULL;
 }
 
-static const char *method_label(const char *method) {
-        static const char *const known[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
-
-        for (size_t i = 0; i < MAM_ELEMENTSOF(known); i++)
-                if (strcmp(method, known[i]) == 0)
-                        return known[i];
-        return "other";
-}
-
 static void on_request_done(MamHttpExchange *x, void *userdata) {
         ServiceRequest *q = userdata;
         MamService *s = q->service;
         unsigned status = mam_http_exchange_status(x);
-        const char *method = method_label(mam_http_exchange_method(x));
+        const char *method = mam_method_label(x);
         uint64_t usec = mam_now_monotonic() - mam_http_exchange_started_usec(x);
         char status_text[16];
 
@@ -112,6 +103,16 @@ const char *mam_route_pattern(MamHttpExchange *x) {
 
         q = mam_http_exchange_frame(x);
         return q ? q->pattern : "other";
+}
+
+const char *mam_method_label(MamHttpExchange *x) {
+        static const char *const known[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
+        const char *method = mam_http_exchange_method(x);
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(known); i++)
+                if (strcmp(method, known[i]) == 0)
+                        return known[i];
+        return "other";
 }
 
 /* true: go on; false: answered. */

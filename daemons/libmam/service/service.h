@@ -77,6 +77,9 @@ const MamIdentity *mam_service_identity(MamHttpExchange *x);
 bool mam_identity_has_role(const MamIdentity *i, const char *role);
 /* Route pattern for metrics and logs: "/api/v1/projects/{project}", or "other". */
 const char *mam_route_pattern(MamHttpExchange *x);
+/* The method for metrics and logs, which must not grow with what clients make up: a usual one, or "other".
+ */
+const char *mam_method_label(MamHttpExchange *x);
 
 /* A credential from $CREDENTIALS_DIRECTORY: -ENOENT, -EFBIG (over 64 KiB). Caller frees *ret with
  * mam_secret_free(), which wipes it. */
