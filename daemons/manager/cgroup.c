@@ -41,7 +41,7 @@ static int read_file(
 }
 
 static uint64_t read_number(const char *root, const char *tree, const char *path, const char *file) {
-        char text[1024];
+        char text[1024] = "";
 
         if (read_file(text, root, tree, path, file) < 0 || !isdigit((unsigned char) text[0]))
                 return CGROUP_UNKNOWN;
@@ -49,7 +49,7 @@ static uint64_t read_number(const char *root, const char *tree, const char *path
 }
 
 static uint64_t read_cpu(const char *root, const char *tree, const char *path) {
-        char text[1024];
+        char text[1024] = "";
         char *p;
 
         if (read_file(text, root, tree, path, "cpu.stat") < 0)

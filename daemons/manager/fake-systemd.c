@@ -14,9 +14,10 @@
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
 FakeUnit *fake_unit(FakeSystemd *f, const char *name) {
-        for (size_t i = 0; i < f->n_units; i++)
+        for (size_t i = 0; i < f->n_units; i++) {
                 if (strcmp(f->units[i].name, name) == 0)
                         return &f->units[i];
+        }
 
         ASSERT_TRUE(f->n_units < FAKE_UNITS_MAX);
         f->units[f->n_units] =
@@ -165,12 +166,13 @@ static int command(
 
         ASSERT_OK(sd_bus_message_read(m, "ss", &unit, &mode));
         line = note(f, what, unit);
-        if (f->refuse && strstr(line, f->refuse))
+        if (f->refuse && strstr(line, f->refuse)) {
                 return sd_bus_error_setf(
                                 error,
                                 "org.freedesktop.systemd1.NoSuchUnit",
                                 "Unit %s not found.",
                                 unit);
+        }
 
         u = fake_unit(f, unit);
         u->n_restarts = 0;

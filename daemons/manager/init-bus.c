@@ -104,10 +104,11 @@ static void finish(InitOperation *o) {
         size_t n = m->config->config->n_services;
         int r;
 
-        if (n > 0)
+        if (n > 0) {
                 add_row(o, "ok", "%zu services are configured in %s", n, m->config_dir);
-        else
+        } else {
                 add_row(o, "error", "No service is configured in %s", m->config_dir);
+        }
         add_problems(o, m->config->config);
 
         if (!m->state->initialized) {
@@ -134,10 +135,11 @@ static void on_reload_done(uint32_t job, const sd_bus_error *error, void *userda
         o->n_calls--;
         if (sd_bus_error_has_name(error, MAM_BUS_ERROR_CANCELLED))
                 return; /* we are ending: the manager frees us */
-        if (error)
+        if (error) {
                 add_row(o, "error", "systemd could not load the units: %s", error->message);
-        else
+        } else {
                 add_row(o, "ok", "systemd has loaded the units");
+        }
         finish(o);
 }
 
@@ -174,10 +176,11 @@ void init_operation_job_removed(InitOperation *o, uint32_t job, const char *resu
         if (o->phase != INIT_SETUP || o->setup_job == 0 || o->setup_job != job)
                 return;
         o->setup_job = 0;
-        if (strcmp(result, "done") == 0)
+        if (strcmp(result, "done") == 0) {
                 add_row(o, "ok", "Credentials, keys and last good definitions are in place");
-        else
+        } else {
                 add_row(o, "error", "Setup failed (%s): see journalctl -u " SETUP_UNIT, result);
+        }
         after_setup(o);
 }
 

@@ -133,7 +133,7 @@ int introspect(char **ret, const char *path) {
                 r = manager_export(m);
         if (r >= 0)
                 r = add_samples(m);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_call_method_async(
                                 client,
                                 NULL,
@@ -144,6 +144,7 @@ int introspect(char **ret, const char *path) {
                                 on_answer,
                                 &q,
                                 NULL);
+        }
         while (r >= 0 && !q.answered) {
                 r = sd_event_run(event, WAIT_USEC);
                 if (r == 0)

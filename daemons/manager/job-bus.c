@@ -93,10 +93,11 @@ static int find_job(
         if (end == text || *end)
                 return 0;
 
-        DL_FOREACH(m->jobs, job)
-        if (job->id == id) {
-                *ret_found = job;
-                return 1;
+        DL_FOREACH(m->jobs, job) {
+                if (job->id == id) {
+                        *ret_found = job;
+                        return 1;
+                }
         }
         return sd_bus_error_setf(error, MAM_BUS_ERROR_NO_SUCH_JOB, "Job %lu has ended or never was", id);
 }
@@ -116,9 +117,10 @@ static int enumerate_jobs(
         if (!list)
                 return -ENOMEM;
 
-        DL_FOREACH(m->jobs, job)
-        if (job_path(job, &list[i]) >= 0)
-                i++;
+        DL_FOREACH(m->jobs, job) {
+                if (job_path(job, &list[i]) >= 0)
+                        i++;
+        }
         list[i] = NULL;
         *ret_nodes = list;
         return 1;
@@ -141,7 +143,7 @@ void job_emit_new(Job *job) {
         r = job_path(job, &path);
         if (r >= 0)
                 r = sd_bus_emit_object_added(m->bus, path);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_emit_signal(
                                 m->bus,
                                 MAM_BUS_PATH,
@@ -151,6 +153,7 @@ void job_emit_new(Job *job) {
                                 path,
                                 job_verb_to_string(job->verb),
                                 job->service);
+        }
         if (r < 0)
                 (void) mam_error_errno(r, "Cannot announce job %u", job->id);
 }
@@ -161,7 +164,7 @@ void job_emit_progress(Job *job) {
         int r;
 
         r = job_path(job, &path);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_emit_signal(
                                 m->bus,
                                 MAM_BUS_PATH,
@@ -173,7 +176,8 @@ void job_emit_progress(Job *job) {
                                 job->done,
                                 job->total,
                                 job->message);
-        if (r >= 0)
+        }
+        if (r >= 0) {
                 r = sd_bus_emit_properties_changed(
                                 m->bus,
                                 path,
@@ -182,6 +186,7 @@ void job_emit_progress(Job *job) {
                                 "Total",
                                 "Message",
                                 NULL);
+        }
         if (r < 0)
                 (void) mam_error_errno(r, "Cannot announce the progress of job %u", job->id);
 }
@@ -203,7 +208,7 @@ void job_emit_removed(Job *job, const char *result, const char *message) {
                    message);
 
         r = job_path(job, &path);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_emit_signal(
                                 m->bus,
                                 MAM_BUS_PATH,
@@ -214,6 +219,7 @@ void job_emit_removed(Job *job, const char *result, const char *message) {
                                 job->service,
                                 result,
                                 message);
+        }
         if (r >= 0)
                 r = sd_bus_emit_object_removed(m->bus, path);
         if (r < 0)

@@ -44,9 +44,10 @@ Job *job_free(Job *job) {
 
 /* What is left of a restart is not begun any more. */
 static void member_stop_restarting(JobMember *m) {
-        for (uint32_t n = 1; m->service && n <= MAM_CONFIG_REPLICAS_MAX; n++)
+        for (uint32_t n = 1; m->service && n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 if (m->service->replicas[n] && numbers_has(&m->todo, n))
                         m->service->replicas[n]->restart = RESTART_NONE;
+        }
 }
 
 void job_end(Job *job, const char *result, const char *message) {
@@ -77,8 +78,9 @@ static void take_member(Job *older, const Service *s) {
 void jobs_forget_service(Manager *m, const Service *s) {
         Job *job, *next;
 
-        DL_FOREACH_SAFE(m->jobs, job, next)
-        take_member(job, s);
+        DL_FOREACH_SAFE(m->jobs, job, next) {
+                take_member(job, s);
+        }
 }
 
 int job_new(Job **ret, Manager *m, JobVerb verb, const char *service, JobMember *members, size_t n_members) {
@@ -94,7 +96,7 @@ int job_new(Job **ret, Manager *m, JobVerb verb, const char *service, JobMember 
         if (!job)
                 return -ENOMEM;
 
-        for (size_t i = 0; i < n_members; i++)
+        for (size_t i = 0; i < n_members; i++) {
                 DL_FOREACH_SAFE(m->jobs, older, next) {
                         /* What is only started on the way for another one's sake does not end a job about
                          * it. */
@@ -103,6 +105,7 @@ int job_new(Job **ret, Manager *m, JobVerb verb, const char *service, JobMember 
                             verb == JOB_RESTART || !*service)
                                 take_member(older, members[i].service);
                 }
+        }
 
         job->id = ++m->last_job;
         job->verb = verb;
@@ -132,10 +135,11 @@ static void wait_for(Waiting *w, const Replica *r, const Service *s, uint32_t nu
         if (w->n++ >= NAMED_MAX)
                 return;
         if (!text) {
-                if (r)
+                if (r) {
                         replica_describe(r, why, sizeof(why));
-                else
+                } else {
                         strcpy(why, "not started yet");
+                }
                 text = why;
         }
         (void) mam_buffer_appendf(
@@ -210,9 +214,10 @@ static void count_restart(Job *job, JobMember *m, Waiting *w) {
 static uint32_t leaving_left(const Job *job) {
         uint32_t left = 0;
 
-        for (size_t i = 0; i < job->n_members; i++)
+        for (size_t i = 0; i < job->n_members; i++) {
                 if (job->members[i].service)
                         left += numbers_count(&job->members[i].todo);
+        }
         return left;
 }
 
@@ -251,12 +256,13 @@ static bool job_evaluate(Job *job, uint64_t now_usec, uint64_t *again_usec) {
 
         /* A stop of a target that systemd has yet to hear of would take along what is started right after.
          */
-        if (w.n == 0 && job->manager->n_target_stops == 0)
+        if (w.n == 0 && job->manager->n_target_stops == 0) {
                 result = "done";
-        else if (w.n > 0 && w.n_held == w.n)
+        } else if (w.n > 0 && w.n_held == w.n) {
                 result = "failed";
-        else if (now_usec >= job->deadline_usec)
+        } else if (now_usec >= job->deadline_usec) {
                 result = "timeout";
+        }
 
         if (!job->announced || done != job->done || total != job->total ||
             strcmp(message, job->message) != 0) {
@@ -278,6 +284,7 @@ void jobs_evaluate(Manager *m, uint64_t now_usec, uint64_t *again_usec) {
 
         assert(m);
 
-        DL_FOREACH_SAFE(m->jobs, job, next)
-        (void) job_evaluate(job, now_usec, again_usec);
+        DL_FOREACH_SAFE(m->jobs, job, next) {
+                (void) job_evaluate(job, now_usec, again_usec);
+        }
 }

@@ -19,10 +19,11 @@ typedef struct LimitsOperation {
 } LimitsOperation;
 
 static void limits_operation_done(LimitsOperation *o) {
-        if (sd_bus_error_is_set(&o->error))
+        if (sd_bus_error_is_set(&o->error)) {
                 (void) sd_bus_reply_method_error(o->message, &o->error);
-        else
+        } else {
                 (void) sd_bus_reply_method_return(o->message, NULL);
+        }
         sd_bus_message_unref(o->message);
         sd_bus_error_free(&o->error);
         free(o);

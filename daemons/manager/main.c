@@ -47,7 +47,7 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
         _cleanup_(mam_freep) char *xml = NULL;
         int c, r;
 
-        while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0)
+        while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0) {
                 switch (c) {
                 case 'h':
                         help();
@@ -70,6 +70,7 @@ static int parse_arguments(int argc, char **argv, ManagerOptions *options) {
                 default:
                         return -EINVAL;
                 }
+        }
         if (optind < argc) {
                 mam_error("mam-manager takes no arguments");
                 return -EINVAL;

@@ -113,7 +113,7 @@ static void replica_start(Replica *r, uint64_t now_usec) {
                 return;
         }
         r->n_calls++;
-        r->limits_due = service_limits_are_own(r->service);
+        r->limits_due = service_sets_limits(r->service);
 }
 
 /* The last one takes the public socket with it, so that no connection starts it again. */
@@ -306,7 +306,7 @@ void replica_step_restart(Replica *r, uint64_t now_usec, uint64_t *again_usec) {
         }
         r->n_calls++;
         r->restart = RESTART_ISSUED;
-        r->limits_due = service_limits_are_own(r->service);
+        r->limits_due = service_sets_limits(r->service);
 }
 
 void replica_step_limits(Replica *r) {

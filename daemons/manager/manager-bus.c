@@ -68,13 +68,14 @@ static int read_limit(
         }
 
         r = parse(text, limit);
-        if (r < 0)
+        if (r < 0) {
                 return sd_bus_error_setf(
                                 error,
                                 r == -ERANGE ? MAM_BUS_ERROR_OUT_OF_RANGE : SD_BUS_ERROR_INVALID_ARGS,
                                 "'%.32s' is not a possible limit of %s",
                                 text,
                                 what);
+        }
         return 0;
 }
 
@@ -107,11 +108,12 @@ static int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_err
         if (r < 0)
                 return r;
         if ((cpu_millis > 0 && cpu_millis < CPU_LIMIT_MIN) ||
-            (memory_bytes > 0 && memory_bytes < MEMORY_LIMIT_MIN))
+            (memory_bytes > 0 && memory_bytes < MEMORY_LIMIT_MIN)) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_OUT_OF_RANGE,
                                 "The least possible limits are 10m of CPU and 4Mi of memory");
+        }
 
         r = manager_bus_authorize(m, message, MAM_ACTION_SET_LIMITS, "set-limits", id, error);
         if (r < 0)
@@ -121,6 +123,7 @@ static int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_err
 
         s->state->cpu_millis = cpu_millis;
         s->state->memory_bytes = memory_bytes;
+        s->state->runtime_limits = true;
         s->dirty |= SERVICE_DIRTY_LIMITS;
         (void) manager_save_state(m);
         manager_queue_pass(m);
@@ -150,12 +153,13 @@ static int method_issue_token(sd_bus_message *message, void *userdata, sd_bus_er
                         return r;
                 if (r == 0)
                         break;
-                if (request.n_roles >= TOKEN_ROLES_MAX)
+                if (request.n_roles >= TOKEN_ROLES_MAX) {
                         return sd_bus_error_setf(
                                         error,
                                         SD_BUS_ERROR_INVALID_ARGS,
                                         "More than %u roles",
                                         TOKEN_ROLES_MAX);
+                }
                 request.roles[request.n_roles++] = role;
         }
         r = sd_bus_message_exit_container(message);
@@ -177,11 +181,12 @@ static int method_issue_token(sd_bus_message *message, void *userdata, sd_bus_er
                 return 1;
 
         r = token_issue(&token, &request, mam_now_realtime());
-        if (r == -ENOENT)
+        if (r == -ENOENT) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_NOT_INITIALIZED,
                                 "There is no signing key yet: run 'mamctl init' and 'systemctl restart mam-manager'");
+        }
         if (r < 0)
                 return r;
 
@@ -360,7 +365,7 @@ int manager_export(Manager *m) {
         assert(m);
 
         r = sd_bus_add_object_manager(m->bus, NULL, MAM_BUS_PATH);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_add_object_vtable(
                                 m->bus,
                                 NULL,
@@ -368,6 +373,7 @@ int manager_export(Manager *m) {
                                 MAM_IFACE_MANAGER,
                                 manager_vtable,
                                 m);
+        }
         if (r >= 0)
                 r = service_export(m);
         if (r >= 0)

@@ -57,6 +57,10 @@ static int adopt_service(Manager *m, ConfigRef *ref, const MamServiceConfig *c) 
                 s->config_ref = config_ref(ref);
                 s->configured = true;
                 DL_DELETE(m->services, s); /* to its place in the new order */
+                for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX && s->dirty & SERVICE_DIRTY_LIMITS; n++) {
+                        if (s->replicas[n])
+                                s->replicas[n]->limits_due = service_sets_limits(s);
+                }
         } else {
                 r = service_new(&s, m, ref, c);
                 if (r < 0)
@@ -90,8 +94,9 @@ int manager_load_config(Manager *m) {
                 return r;
         (void) MAM_TAKE(c);
 
-        DL_FOREACH(m->services, s)
-        s->configured = false;
+        DL_FOREACH(m->services, s) {
+                s->configured = false;
+        }
         for (size_t i = 0; i < ref->config->n_services; i++) {
                 r = adopt_service(m, ref, &ref->config->services[i]);
                 if (r < 0)
@@ -100,13 +105,14 @@ int manager_load_config(Manager *m) {
 
         config_unref(m->config);
         m->config = MAM_TAKE(ref);
-        if (m->ready)
+        if (m->ready) {
                 (void) sd_bus_emit_properties_changed(
                                 m->bus,
                                 MAM_BUS_PATH,
                                 MAM_IFACE_MANAGER,
                                 "ConfigurationProblems",
                                 NULL);
+        }
         manager_queue_pass(m);
         return 0;
 }

@@ -70,10 +70,11 @@ static void on_probed(Probe *p, int error, const char *reason, void *userdata) {
                             mam_now_monotonic(),
                             mam_now_realtime())) {
                 r->dirty |= REPLICA_DIRTY_HEALTH;
-                if (r->health.state == HEALTH_UNHEALTHY)
+                if (r->health.state == HEALTH_UNHEALTHY) {
                         log_replica(LOG_WARNING, MAM_MESSAGE_REPLICA_UNHEALTHY, r, "unhealthy: %s", reason);
-                else if (before == HEALTH_UNHEALTHY)
+                } else if (before == HEALTH_UNHEALTHY) {
                         log_replica(LOG_NOTICE, MAM_MESSAGE_REPLICA_HEALTHY, r, "healthy again");
+                }
         }
         if (strcmp(r->health_reason, reason) != 0) {
                 snprintf(r->health_reason, sizeof(r->health_reason), "%s", reason);
@@ -157,6 +158,12 @@ static void replica_pass(
 
 /* ---- one service ---- */
 
+static bool counts_equal(const ServiceCounts *a, const ServiceCounts *b) {
+        return a->wanted == b->wanted && a->desired == b->desired && a->existing == b->existing &&
+               a->ready == b->ready && a->held == b->held && a->starting == b->starting &&
+               a->stopping == b->stopping;
+}
+
 static void count_service(Service *s) {
         ServiceCounts c = { .wanted = s->state->running, .desired = numbers_count(&s->state->numbers) };
 
@@ -168,17 +175,18 @@ static void count_service(Service *s) {
                         continue;
                 if (r->activity != UNIT_INACTIVE)
                         c.existing++;
-                if (replica_is_ready(r) && wanted)
+                if (replica_is_ready(r) && wanted) {
                         c.ready++;
-                else if (wanted && r->hold[0])
+                } else if (wanted && r->hold[0]) {
                         c.held++;
-                else if (wanted &&
-                         (numbers_has(&s->state->starting, n) || r->health.state == HEALTH_STARTING))
+                } else if (wanted &&
+                           (numbers_has(&s->state->starting, n) || r->health.state == HEALTH_STARTING)) {
                         c.starting++;
+                }
                 if (numbers_has(&s->state->stopping, n))
                         c.stopping++;
         }
-        if (memcmp(&c, &s->counts, sizeof(c)) != 0) {
+        if (!counts_equal(&c, &s->counts)) {
                 s->counts = c;
                 s->dirty |= SERVICE_DIRTY_STATE;
         }
@@ -188,16 +196,17 @@ static void explain_service(Service *s, bool start_gate) {
         const char *text = reconcile_service_state(&s->counts);
         char reason[sizeof(s->reason)] = "", why[128];
 
-        if (!start_gate && !numbers_is_empty(&s->state->starting))
+        if (!start_gate && !numbers_is_empty(&s->state->starting)) {
                 snprintf(reason, sizeof(reason), "waiting for what it depends on");
-        else if (s->counts.ready < s->counts.desired) {
+        } else if (s->counts.ready < s->counts.desired) {
                 NUMBERS_FOREACH(n, &s->state->numbers) {
                         if (s->replicas[n] && replica_is_ready(s->replicas[n]))
                                 continue;
-                        if (s->replicas[n])
+                        if (s->replicas[n]) {
                                 replica_describe(s->replicas[n], why, sizeof(why));
-                        else
+                        } else {
                                 strcpy(why, "not started yet");
+                        }
                         snprintf(reason, sizeof(reason), "%s:%u: %s", s->config->id, n, why);
                         break;
                 }
@@ -224,14 +233,17 @@ static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
         }
 
         /* Objects for what is wanted and has none yet. */
-        NUMBERS_FOREACH(n, &s->state->numbers)
-        (void) service_replica(s, n);
-        NUMBERS_FOREACH(n, &s->state->stopping)
-        (void) service_replica(s, n);
+        NUMBERS_FOREACH(n, &s->state->numbers) {
+                (void) service_replica(s, n);
+        }
+        NUMBERS_FOREACH(n, &s->state->stopping) {
+                (void) service_replica(s, n);
+        }
 
-        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++)
+        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 if (s->replicas[n])
                         replica_pass(s->replicas[n], start_gate, stop_gate, now_usec, again_usec);
+        }
 
         count_service(s);
         explain_service(s, start_gate);
@@ -260,23 +272,25 @@ static void publish_state(Manager *m) {
         DL_FOREACH(m->services, s) {
                 if (strcmp(s->state_text, "stopped") == 0 || strcmp(s->state_text, "stopping") == 0)
                         continue;
-                if (strcmp(s->state_text, "degraded") == 0 || strcmp(s->state_text, "failed") == 0)
+                if (strcmp(s->state_text, "degraded") == 0 || strcmp(s->state_text, "failed") == 0) {
                         text = "degraded";
-                else if (strcmp(s->state_text, "starting") == 0 && strcmp(text, "degraded") != 0)
+                } else if (strcmp(s->state_text, "starting") == 0 && strcmp(text, "degraded") != 0) {
                         text = "starting";
-                else if (strcmp(text, "stopped") == 0)
+                } else if (strcmp(text, "stopped") == 0) {
                         text = "running";
+                }
         }
         if (strcmp(text, m->state_text) == 0)
                 return;
         m->state_text = text;
-        if (m->ready)
+        if (m->ready) {
                 (void) sd_bus_emit_properties_changed(
                                 m->bus,
                                 MAM_BUS_PATH,
                                 MAM_IFACE_MANAGER,
                                 "State",
                                 NULL);
+        }
 }
 
 /* Gone from the files, and now nothing of it is left. */
@@ -307,20 +321,24 @@ void manager_pass(Manager *m) {
         if (!m->listed)
                 return;
 
-        DL_FOREACH(m->services, s)
-        service_pass(s, now_usec, &again_usec);
-        DL_FOREACH(m->services, s)
-        endpoints_announce(s);
+        DL_FOREACH(m->services, s) {
+                service_pass(s, now_usec, &again_usec);
+        }
+        DL_FOREACH(m->services, s) {
+                endpoints_announce(s);
+        }
         jobs_evaluate(m, now_usec, &again_usec);
-        DL_FOREACH(m->services, s)
-        service_publish(s);
+        DL_FOREACH(m->services, s) {
+                service_publish(s);
+        }
         publish_state(m);
         drop_vanished_services(m);
 
-        if (m->state_dirty && m->state_due_usec <= now_usec)
+        if (m->state_dirty && m->state_due_usec <= now_usec) {
                 (void) manager_save_state(m);
-        else if (m->state_dirty && m->state_due_usec < again_usec)
+        } else if (m->state_dirty && m->state_due_usec < again_usec) {
                 again_usec = m->state_due_usec;
+        }
 
         manager_arm_timer(m, again_usec);
 }

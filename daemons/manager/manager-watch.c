@@ -68,10 +68,11 @@ static void on_listed(int error, const char *message, void *userdata) {
 
         if (error < 0) {
                 mam_error("Cannot list the units of systemd: %s", message ? message : strerror(-error));
-                if (first)
+                if (first) {
                         (void) sd_event_exit(
                                         m->event,
                                         EXIT_FAILURE); /* nothing works without; we are started again */
+                }
                 return;
         }
 
@@ -86,7 +87,7 @@ static void on_listed(int error, const char *message, void *userdata) {
                                 replica_apply(replica, &gone, now_usec, false);
                         }
                         replica->seen = false;
-                        if (service_limits_are_own(s))
+                        if (service_sets_limits(s))
                                 replica->limits_due = true; /* a reload may have lost them */
                 }
                 if (first && s->state->fresh)

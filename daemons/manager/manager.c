@@ -85,7 +85,7 @@ static int add_sources(Manager *m) {
         /* After everything that has arrived: one pass for a whole burst of signals. */
         if (r >= 0)
                 r = sd_event_source_set_priority(m->pass, SD_EVENT_PRIORITY_NORMAL + 2);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_event_add_time(
                                 m->event,
                                 &m->timer,
@@ -94,6 +94,7 @@ static int add_sources(Manager *m) {
                                 TIMER_ACCURACY_MAX_USEC,
                                 on_timer,
                                 m);
+        }
         if (r >= 0)
                 r = sd_event_source_set_enabled(m->timer, SD_EVENT_OFF);
         return r;
@@ -246,9 +247,10 @@ int manager_save_state(Manager *m) {
 Service *manager_find_service(Manager *m, const char *id) {
         Service *s;
 
-        DL_FOREACH(m->services, s)
-        if (strcmp(s->config->id, id) == 0)
-                return s;
+        DL_FOREACH(m->services, s) {
+                if (strcmp(s->config->id, id) == 0)
+                        return s;
+        }
         return NULL;
 }
 
@@ -262,8 +264,9 @@ bool manager_service_is_external(const Manager *m, const char *id) {
 bool manager_gateway_runs(Manager *m) {
         const Service *s;
 
-        DL_FOREACH(m->services, s)
-        if (s->config->type == MAM_SERVICE_TYPE_GATEWAY && s->counts.ready > 0)
-                return true;
+        DL_FOREACH(m->services, s) {
+                if (s->config->type == MAM_SERVICE_TYPE_GATEWAY && s->counts.ready > 0)
+                        return true;
+        }
         return false;
 }

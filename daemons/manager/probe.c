@@ -36,12 +36,10 @@ struct Probe {
         bool ended;
 };
 
-/* Startup packet of protocol 3.0 for a role that need not exist: the server answers 'R' (authentication) or
- * 'E' (error), and either shows that it takes connections. Length and version are big-endian. */
-static const char startup_packet[] = "\0\0\0\x25\0\3\0\0"
-                                     "user\0mam_probe\0"
-                                     "database\0mam\0";
-_Static_assert(sizeof(startup_packet) == 0x25, "the length counts itself and the final NUL");
+/* SSLRequest: the process that the server makes for us answers 'N' or 'S', and logs nothing when we go then.
+ * A startup packet would know "starting up" apart, but leaves three lines in the log each time, and READY=1
+ * has told us that. Length and code are big-endian. */
+static const char ssl_request[8] = "\0\0\0\x08\x04\xd2\x16\x2f";
 
 static const char ping[] = "PING\r\n";
 
@@ -145,17 +143,18 @@ static int on_answer(Probe *p) {
         }
 
         if (p->type == MAM_PROBE_POSTGRESQL) {
-                /* An error that says "starting up" (57P03) comes as 'E' as well. */
-                if ((answer[0] == 'R' || answer[0] == 'E') && !memmem(answer, (size_t) n, "57P03", 5))
+                if (answer[0] == 'N' || answer[0] == 'S') {
                         probe_end(p, 0, "");
-                else
+                } else {
                         probe_end(p,
                                   -EPROTO,
-                                  answer[0] == 'E' ? "is starting up" : "not a PostgreSQL server");
+                                  answer[0] == 'E' ? "it cannot take connections"
+                                                   : "not a PostgreSQL server");
+                }
         } else if (strncmp(answer, "+PONG", 5) == 0 || strncmp(answer, "-NOAUTH", 7) == 0 ||
-                   strncmp(answer, "-NOPERM", 7) == 0)
+                   strncmp(answer, "-NOPERM", 7) == 0) {
                 probe_end(p, 0, "");
-        else {
+        } else {
                 answer[strcspn(answer, "\r\n")] = '\0';
                 probe_end(p, -EPROTO, answer);
         }
@@ -181,8 +180,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         }
 
         if (p->type == MAM_PROBE_POSTGRESQL) {
-                request = startup_packet;
-                size = sizeof(startup_packet);
+                request = ssl_request;
+                size = sizeof(ssl_request);
         } else if (p->type == MAM_PROBE_REDIS) {
                 request = ping;
                 size = sizeof(ping) - 1;
@@ -219,7 +218,7 @@ static int parse_address(Address *ret, socklen_t *ret_size, const char *text) {
                 if (strlen(text) >= sizeof(a.un.sun_path))
                         return -ENAMETOOLONG;
                 a.un.sun_family = AF_UNIX;
-                strcpy(a.un.sun_path, text);
+                memcpy(a.un.sun_path, text, strlen(text) + 1);
                 *ret = a;
                 *ret_size = sizeof(a.un);
                 return 0;

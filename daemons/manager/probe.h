@@ -4,8 +4,8 @@
 /*
  * Health probes
  *
- * A Probe asks one replica once: HTTP GET of the configured path (2xx is healthy), or the protocol's own
- * greeting: a PostgreSQL startup packet (any answer of the protocol will do), a Redis PING (+PONG, or that a
+ * A Probe asks one replica once: HTTP GET of the configured path (2xx is healthy), or what the protocol
+ * greets with: PostgreSQL's SSLRequest ("yes" and "no" will both do), a Redis PING (+PONG, or that a
  * password is wanted), or a connection that is accepted. It never waits; on_end runs exactly once unless the
  * probe is freed before.
  */

@@ -58,10 +58,11 @@ ReplicaAction reconcile_replica(const ReplicaView *v, uint64_t now_usec, uint64_
         if (v->starting)
                 return reconcile_starting(v, now_usec, again_usec);
 
-        if (!v->wanted)
+        if (!v->wanted) {
                 return v->activity == UNIT_ACTIVE || (v->activity == UNIT_ACTIVATING && !v->busy)
                                        ? REPLICA_ADOPT_RUNNING
                                        : REPLICA_NOTHING;
+        }
 
         if (v->activity != UNIT_INACTIVE || v->busy)
                 return REPLICA_NOTHING;
@@ -85,18 +86,21 @@ void reconcile_scale(
         assert(ret_add);
         assert(ret_remove);
 
-        for (uint32_t n = 1; n <= max && n <= MAM_CONFIG_REPLICAS_MAX && now < count; n++)
+        for (uint32_t n = 1; n <= max && n <= MAM_CONFIG_REPLICAS_MAX && now < count; n++) {
                 if (!numbers_has(have, n)) {
                         numbers_add(&add, n);
                         now++;
                 }
+        }
 
-        for (VictimRank rank = VICTIM_FAILED; rank <= VICTIM_TRIGGER && now > count; rank++)
-                for (uint32_t n = MAM_CONFIG_REPLICAS_MAX; n >= 1 && now > count; n--)
+        for (VictimRank rank = VICTIM_FAILED; rank <= VICTIM_TRIGGER && now > count; rank++) {
+                for (uint32_t n = MAM_CONFIG_REPLICAS_MAX; n >= 1 && now > count; n--) {
                         if (numbers_has(have, n) && ranks[n] == rank) {
                                 numbers_add(&rem, n);
                                 now--;
                         }
+                }
+        }
 
         *ret_add = add;
         *ret_remove = rem;

@@ -28,12 +28,13 @@ int replica_path(const Replica *r, char **ret) {
 static int append_text(sd_bus_message *m, const Replica *r, const char *property) {
         char text[MAM_UNIT_NAME_MAX];
 
-        if (strcmp(property, "Id") == 0)
+        if (strcmp(property, "Id") == 0) {
                 snprintf(text, sizeof(text), "%s:%u", r->service->config->id, r->number);
-        else if (strcmp(property, "Unit") == 0)
+        } else if (strcmp(property, "Unit") == 0) {
                 mam_unit_replica_service(text, r->service->config->id, r->number);
-        else
+        } else {
                 replica_endpoint(r, text);
+        }
         return sd_bus_message_append(m, "s", text);
 }
 
@@ -53,9 +54,10 @@ static int append_property(sd_bus_message *m, void *object, const char *property
                 { "StatusText", r->status_text ? r->status_text : "" },
         };
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++) {
                 if (strcmp(strings[i].name, property) == 0)
                         return sd_bus_message_append(m, "s", strings[i].value);
+        }
         if (strcmp(property, "Number") == 0)
                 return sd_bus_message_append(m, "u", r->number);
         if (strcmp(property, "MainPID") == 0)
@@ -66,11 +68,12 @@ static int append_property(sd_bus_message *m, void *object, const char *property
                 return sd_bus_message_append(m, "u", r->restarts);
         if (strcmp(property, "LastExitUSec") == 0)
                 return sd_bus_message_append(m, "t", r->last_exit_usec);
-        if (strcmp(property, "OOMKills") == 0)
+        if (strcmp(property, "OOMKills") == 0) {
                 return sd_bus_message_append(
                                 m,
                                 "u",
                                 (uint32_t) (r->oom_kills < UINT32_MAX ? r->oom_kills : UINT32_MAX));
+        }
         return append_text(m, r, property);
 }
 
@@ -152,16 +155,19 @@ static int enumerate_replicas(
         const Service *s;
         char **list;
 
-        DL_FOREACH(m->services, s)
-        n += MAM_CONFIG_REPLICAS_MAX;
+        DL_FOREACH(m->services, s) {
+                n += MAM_CONFIG_REPLICAS_MAX;
+        }
         list = calloc(n + 1, sizeof(*list));
         if (!list)
                 return -ENOMEM;
 
-        DL_FOREACH(m->services, s)
-        for (uint32_t k = 1; k <= MAM_CONFIG_REPLICAS_MAX; k++)
-                if (s->replicas[k] && replica_path(s->replicas[k], &list[i]) >= 0)
-                        i++;
+        DL_FOREACH(m->services, s) {
+                for (uint32_t k = 1; k <= MAM_CONFIG_REPLICAS_MAX; k++) {
+                        if (s->replicas[k] && replica_path(s->replicas[k], &list[i]) >= 0)
+                                i++;
+                }
+        }
         list[i] = NULL;
         *ret_nodes = list;
         return 1;
@@ -204,9 +210,10 @@ void replica_emit_changes(Replica *r) {
         if ((r->exported && r->dirty == 0) || !m->ready)
                 return;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(names); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(names); i++) {
                 if (r->dirty & names[i].bit)
                         changed[n++] = names[i].name;
+        }
         changed[n] = NULL;
         r->dirty = 0;
 
@@ -218,12 +225,13 @@ void replica_emit_changes(Replica *r) {
                 k = sd_bus_emit_object_added(m->bus, path);
         } else
                 k = sd_bus_emit_properties_changed_strv(m->bus, path, MAM_IFACE_REPLICA, (char **) changed);
-        if (k < 0)
+        if (k < 0) {
                 (void) mam_error_errno(
                                 k,
                                 "Cannot announce changes of %s:%u",
                                 r->service->config->id,
                                 r->number);
+        }
 }
 
 void replica_emit_removed(Replica *r) {

@@ -54,8 +54,7 @@ Replica *replica_free(Replica *r) {
         if (!r)
                 return NULL;
 
-        if (r->service)
-                r->service->replicas[r->number] = NULL;
+        r->service->replicas[r->number] = NULL;
         replica_drop_probe(r);
         free(r->status_text);
         free(r->control_group);
@@ -81,18 +80,19 @@ void replica_endpoint(const Replica *r, char ret[static MAM_UNIT_NAME_MAX]) {
 }
 
 void replica_describe(const Replica *r, char *ret, size_t size) {
-        if (r->hold[0])
+        if (r->hold[0]) {
                 snprintf(ret, size, "%s", r->hold);
-        else if (r->failure)
+        } else if (r->failure) {
                 snprintf(ret, size, "%s", r->failure);
-        else if (r->activity == UNIT_ACTIVE && r->health_reason[0])
+        } else if (r->activity == UNIT_ACTIVE && r->health_reason[0]) {
                 snprintf(ret, size, "not answering: %s", r->health_reason);
-        else if (r->activity == UNIT_ACTIVATING && r->status_text && r->status_text[0])
+        } else if (r->activity == UNIT_ACTIVATING && r->status_text && r->status_text[0]) {
                 snprintf(ret, size, "starting: %s", r->status_text);
-        else if (r->activity == UNIT_INACTIVE)
+        } else if (r->activity == UNIT_INACTIVE) {
                 snprintf(ret, size, "not started yet");
-        else
+        } else {
                 snprintf(ret, size, "%s", r->active_state);
+        }
 }
 
 void replica_read_exit(Replica *r) {

@@ -124,15 +124,17 @@ static int enumerate_services(
         const Service *s;
         char **list;
 
-        DL_FOREACH(m->services, s)
-        n++;
+        DL_FOREACH(m->services, s) {
+                n++;
+        }
         list = calloc(n + 1, sizeof(*list));
         if (!list)
                 return -ENOMEM;
 
-        DL_FOREACH(m->services, s)
-        if (service_path(s, &list[i]) >= 0)
-                i++;
+        DL_FOREACH(m->services, s) {
+                if (service_path(s, &list[i]) >= 0)
+                        i++;
+        }
         list[i] = NULL;
         *ret_nodes = list;
         return 1;
@@ -174,9 +176,10 @@ void service_emit_changes(Service *s) {
         if ((s->exported && s->dirty == 0) || !s->manager->ready)
                 return;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(names); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(names); i++) {
                 if (s->dirty & names[i].bit)
                         changed[n++] = names[i].name;
+        }
         changed[n] = NULL;
         s->dirty = 0;
 
@@ -186,12 +189,13 @@ void service_emit_changes(Service *s) {
         if (!s->exported) {
                 s->exported = true;
                 r = sd_bus_emit_object_added(s->manager->bus, path);
-        } else
+        } else {
                 r = sd_bus_emit_properties_changed_strv(
                                 s->manager->bus,
                                 path,
                                 MAM_IFACE_SERVICE,
                                 (char **) changed);
+        }
         if (r < 0)
                 (void) mam_error_errno(r, "Cannot announce changes of %s", s->config->id);
 }

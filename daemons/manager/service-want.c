@@ -16,12 +16,13 @@ static void rank_victims(const Service *s, VictimRank ranks[static MAM_CONFIG_RE
         for (uint32_t n = 0; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 const Replica *r = s->replicas[n];
 
-                if (n == 1 && mam_service_has_public_socket(s->config))
+                if (n == 1 && mam_service_has_public_socket(s->config)) {
                         ranks[n] = VICTIM_TRIGGER;
-                else if (!r || r->activity == UNIT_INACTIVE || r->backoff.held_until_usec > 0)
+                } else if (!r || r->activity == UNIT_INACTIVE || r->backoff.held_until_usec > 0) {
                         ranks[n] = VICTIM_FAILED;
-                else
+                } else {
                         ranks[n] = replica_is_ready(r) ? VICTIM_READY : VICTIM_NOT_READY;
+                }
         }
 }
 
@@ -75,10 +76,12 @@ void service_want_count(Service *s, uint32_t count, Numbers *ret_added, Numbers 
 
         rank_victims(s, ranks);
         reconcile_scale(&s->state->numbers, count, service_max_number(s), ranks, &add, &rem);
-        NUMBERS_FOREACH(n, &add)
-        want_number(s, n);
-        NUMBERS_FOREACH(n, &rem)
-        unwant_number(s, n);
+        NUMBERS_FOREACH(n, &add) {
+                want_number(s, n);
+        }
+        NUMBERS_FOREACH(n, &rem) {
+                unwant_number(s, n);
+        }
 
         s->settle_usec = 0;
         s->dirty |= SERVICE_DIRTY_STATE;
@@ -105,8 +108,9 @@ void service_want_running(Service *s) {
         }
 
         /* Also a fresh try for what is held back, and again what an administrator had stopped. */
-        NUMBERS_FOREACH(n, &s->state->numbers)
-        want_number(s, n);
+        NUMBERS_FOREACH(n, &s->state->numbers) {
+                want_number(s, n);
+        }
         count = numbers_count(&s->state->numbers);
         service_want_count(s, count > configured ? count : configured, NULL, NULL);
 }
@@ -119,8 +123,9 @@ void service_want_stopped(Service *s) {
         all = service_existing(s);
         for (size_t i = 0; i < MAM_ELEMENTSOF(all.bits); i++)
                 all.bits[i] |= s->state->numbers.bits[i];
-        NUMBERS_FOREACH(n, &all)
-        unwant_number(s, n);
+        NUMBERS_FOREACH(n, &all) {
+                unwant_number(s, n);
+        }
         s->state->running = false;
         s->state->fresh = false;
         s->settle_usec = 0;

@@ -93,23 +93,25 @@ uint64_t service_memory_bytes(const Service *s) {
         return s->state->memory_bytes > 0 ? s->state->memory_bytes : s->config->memory_bytes;
 }
 
-bool service_limits_are_own(const Service *s) {
-        return s->state->cpu_millis > 0 || s->state->memory_bytes > 0;
+bool service_sets_limits(const Service *s) {
+        return s->state->cpu_millis > 0 || s->state->memory_bytes > 0 || s->state->runtime_limits;
 }
 
 bool service_depends_on(const Service *s, const char *id) {
-        for (char **d = s->config->dependencies; d && *d; d++)
+        for (char **d = s->config->dependencies; d && *d; d++) {
                 if (strcmp(*d, id) == 0)
                         return true;
+        }
         return false;
 }
 
 Numbers service_existing(const Service *s) {
         Numbers existing = NUMBERS_INIT;
 
-        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++)
+        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 if (s->replicas[n] && s->replicas[n]->activity != UNIT_INACTIVE)
                         numbers_add(&existing, n);
+        }
         return existing;
 }
 

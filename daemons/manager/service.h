@@ -134,7 +134,9 @@ Replica *replica_free(Replica *r);
 uint32_t service_desired(const Service *s); /* stopped: how many a start would bring */
 uint64_t service_cpu_millis(const Service *s);
 uint64_t service_memory_bytes(const Service *s);
-bool service_limits_are_own(const Service *s); /* differ from the configured ones */
+/* The units do not have the right limits by themselves: they differ from the configured ones, or did once,
+ * and systemd keeps what was set at run time above what the generator writes. */
+bool service_sets_limits(const Service *s);
 bool service_depends_on(const Service *s, const char *id);
 
 /* Numbers whose unit is not inactive. */

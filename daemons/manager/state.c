@@ -40,15 +40,16 @@ ServiceState *state_get(State *s, const char *id) {
         assert(s);
         assert(id);
 
-        for (size_t i = 0; i < s->n_services; i++)
+        for (size_t i = 0; i < s->n_services; i++) {
                 if (strcmp(s->services[i].id, id) == 0)
                         return &s->services[i];
+        }
 
         if (s->n_services >= STATE_SERVICES_MAX || strlen(id) >= sizeof(s->services[0].id))
                 return NULL;
 
         s->services[s->n_services] = (ServiceState){ .fresh = true };
-        strcpy(s->services[s->n_services].id, id);
+        memcpy(s->services[s->n_services].id, id, strlen(id) + 1);
         return &s->services[s->n_services++];
 }
 
@@ -105,7 +106,7 @@ static int numbers_from_json(Numbers *ret, json_object *object, const char *key)
 static int service_from_json(State *s, const char *id, json_object *object, bool same_boot) {
         int64_t replicas = 0, cpu = 0, memory = 0;
         ServiceState n = { .fresh = true };
-        bool running = false;
+        bool running = false, runtime_limits = false;
         MamJsonError error;
         ServiceState *v;
 
@@ -116,6 +117,7 @@ static int service_from_json(State *s, const char *id, json_object *object, bool
             mam_json_get_int(object, "", "cpuMillis", 0, INT64_MAX, &cpu, &error) < 0 ||
             mam_json_get_int(object, "", "memoryBytes", 0, INT64_MAX, &memory, &error) < 0 ||
             mam_json_get_bool(object, "", "running", &running, &error) < 0 ||
+            mam_json_get_bool(object, "", "runtimeLimits", &runtime_limits, &error) < 0 ||
             numbers_from_json(&n.numbers, object, "numbers") < 0 ||
             numbers_from_json(&n.starting, object, "starting") < 0 ||
             numbers_from_json(&n.stopping, object, "stopping") < 0)
@@ -133,6 +135,7 @@ static int service_from_json(State *s, const char *id, json_object *object, bool
 
         v->fresh = false;
         v->running = running;
+        v->runtime_limits = runtime_limits;
         v->numbers = n.numbers;
         for (size_t i = 0; i < MAM_ELEMENTSOF(n.numbers.bits); i++) {
                 v->starting.bits[i] = n.starting.bits[i] & n.numbers.bits[i];
@@ -230,6 +233,8 @@ static int service_to_json(json_object *services, const ServiceState *v) {
                 r = put(o, "cpuMillis", json_object_new_int64((int64_t) v->cpu_millis));
         if (r >= 0 && v->memory_bytes > 0)
                 r = put(o, "memoryBytes", json_object_new_int64((int64_t) v->memory_bytes));
+        if (r >= 0 && v->runtime_limits)
+                r = put(o, "runtimeLimits", json_object_new_boolean(true));
         if (r >= 0)
                 r = put_numbers(o, "numbers", &v->numbers);
         if (r >= 0)

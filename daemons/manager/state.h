@@ -18,8 +18,8 @@
 typedef struct State State;
 typedef struct ServiceState ServiceState;
 
-#define STATE_SERVICES_MAX (2 * MAM_CONFIG_SERVICES_MAX)
-#define STATE_FILE_MAX     (1024U * 1024U)
+#define STATE_SERVICES_MAX ((size_t) 2 * MAM_CONFIG_SERVICES_MAX)
+#define STATE_FILE_MAX     ((size_t) 1024 * 1024)
 
 struct ServiceState {
         char id[32];
@@ -28,6 +28,7 @@ struct ServiceState {
         uint32_t replicas;     /* explicit number for the next start; 0: the configured one */
         uint64_t cpu_millis;   /* limit per replica; 0: the configured one */
         uint64_t memory_bytes; /* likewise */
+        bool runtime_limits;   /* limits were set at run time since the boot: systemd keeps those */
         Numbers numbers;       /* replicas that should exist; empty while stopped */
         Numbers starting;      /* of those, the ones that are still to be started */
         Numbers stopping;      /* disjoint from numbers: still to be stopped */

@@ -57,7 +57,7 @@ int manager_bus_list(sd_bus_message *message, void *userdata, sd_bus_error *erro
                 _cleanup_(mam_freep) char *path = NULL;
 
                 r = service_path(s, &path);
-                if (r >= 0)
+                if (r >= 0) {
                         r = sd_bus_message_append(
                                         reply,
                                         "(ssssuuuo)",
@@ -69,6 +69,7 @@ int manager_bus_list(sd_bus_message *message, void *userdata, sd_bus_error *erro
                                         s->counts.existing,
                                         s->counts.ready,
                                         path);
+                }
                 if (r < 0)
                         return r;
         }
@@ -116,9 +117,10 @@ int manager_bus_status(sd_bus_message *message, void *userdata, sd_bus_error *er
                 return r;
 
         r = sd_bus_message_open_container(reply, 'a', "(sa{sv}a(sa{sv}))");
-        DL_FOREACH(m->services, s)
-        if (r >= 0 && (!only || s == only))
-                r = append_status(reply, s);
+        DL_FOREACH(m->services, s) {
+                if (r >= 0 && (!only || s == only))
+                        r = append_status(reply, s);
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
@@ -160,9 +162,10 @@ int manager_bus_health(sd_bus_message *message, void *userdata, sd_bus_error *er
                 return r;
 
         r = sd_bus_message_open_container(reply, 'a', "(sssst)");
-        DL_FOREACH(m->services, s)
-        if (r >= 0 && (!only || s == only))
-                r = append_health(reply, s);
+        DL_FOREACH(m->services, s) {
+                if (r >= 0 && (!only || s == only))
+                        r = append_health(reply, s);
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
@@ -241,9 +244,10 @@ static int append_metrics(
                 r = sd_bus_message_append(reply, "ss", service, replica);
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "{sd}");
-        for (Metric m = 0; r >= 0 && m < _METRIC_MAX; m++)
+        for (Metric m = 0; r >= 0 && m < _METRIC_MAX; m++) {
                 if (set->known[m])
                         r = sd_bus_message_append(reply, "{sd}", metric_names[m], set->value[m]);
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_message_close_container(reply);
@@ -258,9 +262,10 @@ static int append_service_metrics(sd_bus_message *reply, const Service *s) {
                 if (!s->replicas[n])
                         continue;
                 replica_metrics(&one, s->replicas[n]);
-                for (Metric m = 0; m < _METRIC_MAX; m++)
+                for (Metric m = 0; m < _METRIC_MAX; m++) {
                         if (one.known[m] && m != METRIC_UPTIME)
                                 metric_set(&sum, m, sum.value[m] + one.value[m]);
+                }
                 if (one.known[METRIC_UPTIME] && one.value[METRIC_UPTIME] > sum.value[METRIC_UPTIME])
                         metric_set(&sum, METRIC_UPTIME, one.value[METRIC_UPTIME]); /* of the oldest */
                 snprintf(id, sizeof(id), "%s:%u", s->config->id, n);
@@ -280,9 +285,10 @@ int manager_bus_metrics(sd_bus_message *message, void *userdata, sd_bus_error *e
                 return r;
 
         r = sd_bus_message_open_container(reply, 'a', "(ssa{sd})");
-        DL_FOREACH(m->services, s)
-        if (r >= 0 && (!only || s == only))
-                r = append_service_metrics(reply, s);
+        DL_FOREACH(m->services, s) {
+                if (r >= 0 && (!only || s == only))
+                        r = append_service_metrics(reply, s);
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);

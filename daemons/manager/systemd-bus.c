@@ -43,7 +43,7 @@ static int read_property(sd_bus_message *m, const char *name, UnitChange *change
         const char *text;
         int r;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++) {
                 if (strcmp(strings[i].name, name) == 0) {
                         text = systemd_read_string(m);
                         if (!text)
@@ -52,7 +52,8 @@ static int read_property(sd_bus_message *m, const char *name, UnitChange *change
                         change->fields |= strings[i].field;
                         return 0;
                 }
-        for (size_t i = 0; i < MAM_ELEMENTSOF(numbers); i++)
+        }
+        for (size_t i = 0; i < MAM_ELEMENTSOF(numbers); i++) {
                 if (strcmp(numbers[i].name, name) == 0) {
                         r = sd_bus_message_read(
                                         m,
@@ -64,6 +65,7 @@ static int read_property(sd_bus_message *m, const char *name, UnitChange *change
                         change->fields |= numbers[i].field;
                         return 0;
                 }
+        }
         if (strcmp(name, "ExecMainStartTimestamp") == 0) {
                 change->fields |= UNIT_FIELD_STARTED;
                 return sd_bus_message_read(m, "v", "t", &change->started_usec);

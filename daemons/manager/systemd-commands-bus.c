@@ -133,7 +133,7 @@ int systemd_set_limits(
                         SYSTEMD_PATH,
                         SYSTEMD_MANAGER,
                         "SetUnitProperties");
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_message_append(
                                 m,
                                 "sba(sv)",
@@ -149,6 +149,7 @@ int systemd_set_limits(
                                 "MemoryMax",
                                 "t",
                                 memory_bytes);
+        }
         if (r >= 0)
                 r = send_command(s, m, 0, reply, userdata);
         return r;
@@ -214,7 +215,7 @@ int systemd_ask_control_group(Systemd *s, const char *id, uint32_t number) {
         snprintf(q->id, sizeof(q->id), "%s", id);
         mam_unit_replica_service(unit, id, number);
         r = sd_bus_path_encode(UNIT_PREFIX, unit, &path);
-        if (r >= 0)
+        if (r >= 0) {
                 r = sd_bus_message_new_method_call(
                                 s->bus,
                                 &m,
@@ -222,6 +223,7 @@ int systemd_ask_control_group(Systemd *s, const char *id, uint32_t number) {
                                 path,
                                 "org.freedesktop.DBus.Properties",
                                 "Get");
+        }
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", "org.freedesktop.systemd1.Service", "ControlGroup");
         if (r >= 0)

@@ -81,7 +81,7 @@ static int on_endpoints(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return 0;
         f->endpoints[0] = '\0';
         ASSERT_OK(sd_bus_message_enter_container(m, 'a', "(sssu)"));
-        while (sd_bus_message_read(m, "(sssu)", &id, &address, &state, &weight) > 0)
+        while (sd_bus_message_read(m, "(sssu)", &id, &address, &state, &weight) > 0) {
                 length += (size_t) snprintf(
                                 f->endpoints + length,
                                 sizeof(f->endpoints) - length,
@@ -89,6 +89,7 @@ static int on_endpoints(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                                 length > 0 ? " " : "",
                                 strchr(id, ':') + 1,
                                 state);
+        }
         if (strstr(f->endpoints, "2=draining"))
                 f->stop_was_told = fake_told(&f->systemd, "StopUnit " ALPHA(2)) > 0;
         return 0;
@@ -227,12 +228,13 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 size_t length = 0;
 
                 ASSERT_OK(sd_bus_message_enter_container(m, 'a', "(ss)"));
-                while (sd_bus_message_read(m, "(ss)", &level, &text) > 0)
+                while (sd_bus_message_read(m, "(ss)", &level, &text) > 0) {
                         length += (size_t) snprintf(
                                         f->report + length,
                                         sizeof(f->report) - length,
                                         "%s ",
                                         level);
+                }
         }
         return 0; /* on to the one that counts */
 }
@@ -274,9 +276,10 @@ static void ask(Fixture *f,
 
 /* How the job that was begun last has ended, or NULL. */
 static const EndedJob *ended(const Fixture *f, const char *path) {
-        for (size_t i = 0; i < f->n_ended; i++)
+        for (size_t i = 0; i < f->n_ended; i++) {
                 if (strcmp(f->ended[i].path, path) == 0)
                         return &f->ended[i];
+        }
         return NULL;
 }
 
@@ -465,7 +468,7 @@ TEST(a_later_wish_supersedes_a_job) {
         fixture_setup(&f);
         f.systemd.hold = "StartUnit " ALPHA(2);
         CALL(&f, "Start", "st", "alpha", (uint64_t) 0);
-        strcpy(start, f.job);
+        snprintf(start, sizeof(start), "%s", f.job);
         RUN_UNTIL(&f.bus, fake_told(&f.systemd, "StartUnit " ALPHA(2)) == 1);
         CALL(&f, "Stop", "st", "alpha", (uint64_t) 0);
         RUN_UNTIL(&f.bus, ended(&f, start));
@@ -515,6 +518,21 @@ TEST(who_waits_is_answered_when_the_manager_ends) {
         ASSERT_STREQ(f.answers.error, MAM_BUS_ERROR_CANCELLED);
         test_bus_settle(&f.bus, f.own, f.client);
         ASSERT_EQ(f.answers.n, 5);
+        fixture_done(&f);
+}
+
+TEST(limits_that_were_set_once_are_set_at_each_start) {
+        Fixture f;
+
+        fixture_setup(&f);
+        start_alpha(&f, 1);
+        ASSERT_EQ(fake_told(&f.systemd, "SetUnitProperties " ALPHA(1)), 0);
+        CALL(&f, "SetLimits", "ssst", "alpha", "500m", "64Mi", (uint64_t) 0);
+        CALL(&f, "SetLimits", "ssst", "alpha", "default", "default", (uint64_t) 0);
+        ASSERT_EQ(fake_told(&f.systemd, "SetUnitProperties " ALPHA(1)), 2);
+        /* systemd keeps that above what the files say later. */
+        CALL(&f, "Restart", "st", "alpha", (uint64_t) 0);
+        RUN_UNTIL(&f.bus, fake_told(&f.systemd, "SetUnitProperties " ALPHA(1)) == 3);
         fixture_done(&f);
 }
 

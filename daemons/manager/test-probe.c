@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -110,9 +111,103 @@ TEST(who_accepts_and_says_nothing_is_not_healthy) {
         Outcome o;
 
         fd = listen_on_loopback(address);
+        ASSERT_OK(fd);
         o = probe(MAM_PROBE_REDIS, address);
         ASSERT_EQ(o.error, -ETIMEDOUT);
         ASSERT_STREQ(o.reason, "no answer in time");
+}
+
+/* A peer that answers the first bytes it gets with this text, or by hanging up. */
+typedef struct Peer {
+        sd_event_source *accepting, *talking;
+        const char *text;
+        char got[64];
+        ssize_t n_got;
+        int fd;
+} Peer;
+
+static int on_asked(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Peer *peer = userdata;
+
+        peer->n_got = recv(fd, peer->got, sizeof(peer->got), 0);
+        if (peer->text) {
+                ASSERT_EQ(send(fd, peer->text, strlen(peer->text), MSG_NOSIGNAL),
+                          (ssize_t) strlen(peer->text));
+        }
+        sd_event_source_disable_unref(peer->talking);
+        peer->talking = NULL;
+        mam_closep(&peer->fd);
+        peer->fd = -EBADF;
+        return 0;
+}
+
+static int on_accept(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Peer *peer = userdata;
+
+        peer->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        ASSERT_OK(peer->fd);
+        ASSERT_OK(
+                        sd_event_add_io(sd_event_source_get_event(source),
+                                        &peer->talking,
+                                        peer->fd,
+                                        EPOLLIN,
+                                        on_asked,
+                                        peer));
+        return 0;
+}
+
+static Outcome probe_peer(MamProbeType type, Peer *peer) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(probe_freep) Probe *p = NULL;
+        _cleanup_(mam_closep) int fd = -EBADF;
+        Outcome o = { .runs = 0 };
+        char address[32];
+
+        peer->fd = -EBADF;
+        fd = listen_on_loopback(address);
+        ASSERT_OK(sd_event_new(&event));
+        ASSERT_OK(sd_event_add_io(event, &peer->accepting, fd, EPOLLIN, on_accept, peer));
+        ASSERT_OK(probe_new(&p, event, type, address, "", MAM_USEC_PER_SEC, on_end, &o));
+        run_until_ended(event, &o);
+        sd_event_source_disable_unref(peer->accepting);
+        return o;
+}
+
+TEST(a_postgresql_that_answers_is_healthy_whatever_it_thinks_of_encryption) {
+        static const struct {
+                const char *answer;
+                int error;
+        } cases[] = { { "N", 0 },
+                      { "S", 0 },
+                      { "Ecould not fork", -EPROTO },
+                      { "HTTP/1.1 400", -EPROTO },
+                      { NULL, -ECONNRESET } };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
+                Peer peer = { .text = cases[i].answer };
+                Outcome o = probe_peer(MAM_PROBE_POSTGRESQL, &peer);
+
+                ASSERT_EQ(o.error, cases[i].error);
+                ASSERT_EQ(peer.n_got, 8);
+                ASSERT_EQ(memcmp(peer.got, "\0\0\0\x08\x04\xd2\x16\x2f", 8), 0);
+        }
+}
+
+TEST(a_redis_that_asks_for_a_password_is_healthy_and_one_that_loads_is_not) {
+        static const struct {
+                const char *answer, *reason;
+        } cases[] = { { "+PONG\r\n", "" },
+                      { "-NOAUTH Authentication required.\r\n", "" },
+                      { "-LOADING Redis is loading\r\n", "-LOADING Redis is loading" } };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
+                Peer peer = { .text = cases[i].answer };
+                Outcome o = probe_peer(MAM_PROBE_REDIS, &peer);
+
+                ASSERT_EQ(o.error < 0, cases[i].reason[0] != '\0');
+                ASSERT_STREQ(o.reason, cases[i].reason);
+                ASSERT_EQ(peer.n_got, 6);
+        }
 }
 
 TEST(what_is_no_address_is_an_error_and_no_crash) {

@@ -45,6 +45,7 @@ static void fill(State *s) {
         v->replicas = 8;
         v->cpu_millis = 1500;
         v->memory_bytes = 1ULL << 40;
+        v->runtime_limits = true;
         numbers_add(&v->numbers, 1);
         numbers_add(&v->numbers, 64);
         numbers_add(&v->numbers, 100);
@@ -70,6 +71,7 @@ TEST(state_survives_a_restart) {
         ASSERT_EQ(v->replicas, 8);
         ASSERT_EQ(v->cpu_millis, 1500);
         ASSERT_EQ(v->memory_bytes, 1ULL << 40);
+        ASSERT_TRUE(v->runtime_limits);
         ASSERT_EQ(numbers_count(&v->numbers), 3);
         ASSERT_TRUE(numbers_has(&v->numbers, 100) && numbers_has(&v->starting, 64) &&
                     numbers_has(&v->stopping, 2));
@@ -87,7 +89,7 @@ TEST(after_a_boot_sizes_stay_and_what_ran_is_forgotten) {
         ASSERT_OK(state_load(&t, path, OTHER));
 
         v = state_get(t, "project-manager");
-        ASSERT_TRUE(v->fresh && !v->running);
+        ASSERT_TRUE(v->fresh && !v->running && !v->runtime_limits);
         ASSERT_EQ(v->replicas, 8);
         ASSERT_EQ(v->cpu_millis, 1500);
         ASSERT_TRUE(numbers_is_empty(&v->numbers) && numbers_is_empty(&v->starting));

@@ -22,9 +22,10 @@ static bool is_plain(const char *text, size_t max) {
 
         if (n == 0 || n > max)
                 return false;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 if (text[i] <= ' ' || text[i] >= 0x7f || strchr(",\"\\", text[i]))
                         return false;
+        }
         return true;
 }
 
@@ -36,11 +37,12 @@ bool token_request_is_valid(const TokenRequest *q, const char **ret_reason) {
                 *ret_reason = "The subject must be 1 to 128 visible ASCII characters without comma, quote and backslash";
                 return false;
         }
-        for (size_t i = 0; i < q->n_roles; i++)
+        for (size_t i = 0; i < q->n_roles; i++) {
                 if (!is_plain(q->roles[i], 64)) {
                         *ret_reason = "A role must be 1 to 64 visible ASCII characters without comma, quote and backslash";
                         return false;
                 }
+        }
         if (q->ttl_usec > TOKEN_TTL_MAX_USEC) {
                 *ret_reason = "A token can be valid for 30 days at most";
                 return false;

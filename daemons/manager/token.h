@@ -16,7 +16,7 @@
 
 #define TOKEN_ROLES_MAX        16U
 #define TOKEN_TTL_DEFAULT_USEC (3600 * MAM_USEC_PER_SEC)
-#define TOKEN_TTL_MAX_USEC     (30 * 24 * 3600 * MAM_USEC_PER_SEC)
+#define TOKEN_TTL_MAX_USEC     (30ULL * 24 * 3600 * MAM_USEC_PER_SEC)
 
 typedef struct TokenRequest {
         const char *subject;                /* borrowed */

@@ -78,19 +78,23 @@ int manager_bus_read_service(
 
 /* What may be started or changed: configured, and run by us. */
 int manager_bus_check_usable(Manager *m, const Service *s, sd_bus_error *error) {
-        if (!s->configured)
+        assert(s);
+
+        if (!s->configured) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_BAD_CONFIG,
                                 "Service '%s' is no longer configured; it can only be stopped",
                                 s->config->id);
-        if (manager_service_is_external(m, s->config->id))
+        }
+        if (manager_service_is_external(m, s->config->id)) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_BAD_CONFIG,
                                 "Service '%s' is replaced by an external one (microservices.json: external.%s)",
                                 s->config->id,
                                 s->config->id);
+        }
         return 0;
 }
 
@@ -114,9 +118,10 @@ typedef struct MemberSet {
 } MemberSet;
 
 static bool set_has(const MemberSet *set, const Service *s) {
-        for (size_t i = 0; i < set->n; i++)
+        for (size_t i = 0; i < set->n; i++) {
                 if (set->services[i] == s)
                         return true;
+        }
         return false;
 }
 
@@ -141,10 +146,11 @@ static void set_add_with_dependencies(Manager *m, MemberSet *set, Service *s) {
 static void set_add_with_dependents(Manager *m, MemberSet *set, Service *s) {
         Service *other;
 
-        DL_FOREACH(m->services, other)
-        if (other != s && !set_has(set, other) && service_depends_on(other, s->config->id) &&
-            (other->state->running || other->counts.existing > 0))
-                set_add_with_dependents(m, set, other);
+        DL_FOREACH(m->services, other) {
+                if (other != s && !set_has(set, other) && service_depends_on(other, s->config->id) &&
+                    (other->state->running || other->counts.existing > 0))
+                        set_add_with_dependents(m, set, other);
+        }
         set_add(set, s);
 }
 
@@ -213,12 +219,14 @@ int manager_bus_start(sd_bus_message *message, void *userdata, sd_bus_error *err
         if (r == 0)
                 return 1;
 
-        if (s)
+        if (s) {
                 set_add_with_dependencies(m, &set, s);
-        else
-                DL_FOREACH(m->services, i)
-        if (i->configured && !manager_service_is_external(m, i->config->id))
-                set_add_with_dependencies(m, &set, i);
+        } else {
+                DL_FOREACH(m->services, i) {
+                        if (i->configured && !manager_service_is_external(m, i->config->id))
+                                set_add_with_dependencies(m, &set, i);
+                }
+        }
 
         members = calloc(set.n + 1, sizeof(*members));
         if (!members)
@@ -253,11 +261,13 @@ int manager_bus_stop(sd_bus_message *message, void *userdata, sd_bus_error *erro
         if (r == 0)
                 return 1;
 
-        if (s)
+        if (s) {
                 set_add_with_dependents(m, &set, s);
-        else
-                DL_FOREACH(m->services, i)
-        set_add_with_dependents(m, &set, i);
+        } else {
+                DL_FOREACH(m->services, i) {
+                        set_add_with_dependents(m, &set, i);
+                }
+        }
 
         members = calloc(set.n + 1, sizeof(*members));
         if (!members)
@@ -287,12 +297,13 @@ int manager_bus_restart(sd_bus_message *message, void *userdata, sd_bus_error *e
                 r = manager_bus_read_service(m, id, true, &s, error);
         if (r >= 0 && s)
                 r = manager_bus_check_usable(m, s, error);
-        if (r >= 0 && s && !s->state->running)
+        if (r >= 0 && s && !s->state->running) {
                 r = sd_bus_error_setf(
                                 error,
                                 SD_BUS_ERROR_FAILED,
                                 "Service '%s' does not run; start it instead",
                                 id);
+        }
         if (r < 0)
                 return r;
 
@@ -337,7 +348,7 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
                 r = manager_bus_check_usable(m, s, error);
         if (r < 0)
                 return r;
-        if (replicas < s->config->min_replicas || replicas > service_max_number(s) || replicas < 1)
+        if (replicas < s->config->min_replicas || replicas > service_max_number(s) || replicas < 1) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_OUT_OF_RANGE,
@@ -346,6 +357,7 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
                                 s->config->min_replicas > 0 ? s->config->min_replicas : 1,
                                 service_max_number(s),
                                 replicas);
+        }
 
         r = manager_bus_authorize(m, message, MAM_ACTION_SCALE, "scale", id, error);
         if (r < 0)
@@ -361,8 +373,9 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
         s->dirty |= SERVICE_DIRTY_STATE;
         if (s->state->running)
                 service_want_count(s, replicas, NULL, &removed);
-        NUMBERS_FOREACH(n, &removed)
-        if (numbers_has(&s->state->stopping, n))
-                numbers_add(&members->todo, n);
+        NUMBERS_FOREACH(n, &removed) {
+                if (numbers_has(&s->state->stopping, n))
+                        numbers_add(&members->todo, n);
+        }
         return begin_job(m, message, JOB_SCALE, id, MAM_TAKE(members), 1, error);
 }

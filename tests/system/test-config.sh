@@ -64,6 +64,23 @@ PY
   equal "$(systemctl show -P MemoryMax mam@project-manager:1.service)" $((900 * 1024 * 1024))
 }
 
+test_new_limits_in_the_file_arrive_where_others_were_set_before() {
+  suite_up
+  mamctl limits project-manager --memory 700Mi
+  mamctl limits project-manager --memory default
+  python3 - <<'PY'
+import json
+p = "/etc/mam/services.json"
+s = json.load(open(p))
+s["project-manager"]["resources"]["memory"] = "800Mi"
+json.dump(s, open(p, "w"), indent=2)
+PY
+  mamctl init >/dev/null
+  eventually 10 sh -c '[ "$(systemctl show -P MemoryMax mam@project-manager:1.service)" = 838860800 ]'
+  mamctl restart project-manager
+  equal "$(systemctl show -P MemoryMax mam@project-manager:1.service)" 838860800
+}
+
 test_dryrun_prints_units() {
   /usr/lib/systemd/system-generators/mam-generator --dryrun /etc/mam >/tmp/dryrun 2>&1 || /lib/systemd/system-generators/mam-generator --dryrun /etc/mam >/tmp/dryrun 2>&1
   grep -q 'MemoryMax=' /tmp/dryrun

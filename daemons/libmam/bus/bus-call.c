@@ -89,13 +89,14 @@ static void call_finish(MamBusCall *call, sd_bus_message *reply, const sd_bus_er
         if (call->handler)
                 call->handler(call, error ? NULL : reply, error, call->userdata);
         if (call->origin) {
-                if (error)
+                if (error) {
                         (void) sd_bus_reply_method_error(call->origin, error);
-                else
+                } else {
                         (void) sd_bus_reply_method_errorf(
                                         call->origin,
                                         MAM_BUS_ERROR_CANCELLED,
                                         "The call ended without a result");
+                }
         }
         call_destroy(call);
 }

@@ -33,9 +33,10 @@ static int property_get_level(
                 sd_bus_error *error) {
         const char *own = mam_log_get_level();
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(levels); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(levels); i++) {
                 if (strcmp(levels[i].own, own) == 0)
                         return sd_bus_message_append(reply, "s", levels[i].bus);
+        }
         return sd_bus_message_append(reply, "s", own);
 }
 
@@ -54,9 +55,10 @@ static int property_set_level(
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(levels); i++)
+        for (size_t i = 0; i < MAM_ELEMENTSOF(levels); i++) {
                 if (strcmp(levels[i].bus, level) == 0)
                         return mam_log_set_level(levels[i].own);
+        }
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid log level '%s'", level);
 }
 

@@ -18,7 +18,7 @@
 #include "libmam/util/time.h"
 
 /* With interaction somebody types a password; without, polkitd only reads its rules. */
-#define TIMEOUT_INTERACTIVE_USEC (5 * 60 * MAM_USEC_PER_SEC)
+#define TIMEOUT_INTERACTIVE_USEC (5ULL * 60 * MAM_USEC_PER_SEC)
 #define TIMEOUT_USEC             (25 * MAM_USEC_PER_SEC)
 
 #define DETAILS_MAX 8U
@@ -104,9 +104,10 @@ static bool check_is_about(const Check *c, const char *action, const char *const
 
         if (strcmp(c->action, action) != 0)
                 return false;
-        for (; details && details[i]; i++)
+        for (; details && details[i]; i++) {
                 if (i >= DETAILS_MAX || !c->details[i] || strcmp(c->details[i], details[i]) != 0)
                         return false;
+        }
         return !c->details[i];
 }
 
@@ -203,15 +204,15 @@ static int on_polkit_reply(sd_bus_message *reply, void *userdata, sd_bus_error *
                 check_answered(c); /* not allowed */
                 return 1;
         }
-        if (e)
+        if (e) {
                 (void) sd_bus_error_copy(&c->failure, e);
-        else {
+        } else {
                 r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
                 if (r >= 0)
                         r = sd_bus_message_read(reply, "bb", &allowed, &challenge);
-                if (r < 0)
+                if (r < 0) {
                         sd_bus_error_set_errno(&c->failure, r);
-                else {
+                } else {
                         c->allowed = allowed;
                         c->challenge = challenge;
                 }
@@ -268,20 +269,22 @@ static int check_ask(Check *c) {
 
 /* The second pass: what polkit said. */
 static int check_result(const Check *c, sd_bus_error *error) {
-        if (sd_bus_error_is_set(&c->failure))
+        if (sd_bus_error_is_set(&c->failure)) {
                 return sd_bus_error_setf(
                                 error,
                                 SD_BUS_ERROR_ACCESS_DENIED,
                                 "polkit could not be asked: %s",
                                 c->failure.message);
+        }
         if (c->allowed)
                 return 1;
-        if (c->challenge)
+        if (c->challenge) {
                 return sd_bus_error_setf(
                                 error,
                                 SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
                                 "Interactive authorization is required for %s",
                                 c->action);
+        }
         return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Not authorized for %s", c->action);
 }
 
@@ -310,19 +313,21 @@ int mam_polkit_check(
         }
 
         if (c) {
-                if (!c->answered || !check_is_about(c, action, details))
+                if (!c->answered || !check_is_about(c, action, details)) {
                         return sd_bus_error_setf(
                                         error,
                                         SD_BUS_ERROR_ACCESS_DENIED,
                                         "The question has changed");
+                }
                 return check_result(c, error);
         }
 
-        if (n_sender >= MAM_POLKIT_CHECKS_PER_SENDER || p->n_checks >= MAM_POLKIT_CHECKS_MAX)
+        if (n_sender >= MAM_POLKIT_CHECKS_PER_SENDER || p->n_checks >= MAM_POLKIT_CHECKS_MAX) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_QUOTA,
                                 "Too many calls wait for authorization");
+        }
 
         r = check_new(&c, message, action, details);
         if (r < 0)

@@ -114,9 +114,9 @@ static void on_outcome(MamBusCall *call, sd_bus_message *reply, const sd_bus_err
         ASSERT_TRUE(!reply == !!error);
         o->runs++;
         o->place = ++o->f->n_ran;
-        if (error)
+        if (error) {
                 snprintf(o->error, sizeof(o->error), "%s", error->name);
-        else {
+        } else {
                 ASSERT_OK(sd_bus_message_read(reply, "s", &text));
                 snprintf(o->text, sizeof(o->text), "%s", text);
         }
@@ -129,15 +129,18 @@ static void on_outcome(MamBusCall *call, sd_bus_message *reply, const sd_bus_err
 /* Answers the oldest question. */
 static void answer(Fixture *f, const char *text) {
         ASSERT_TRUE(f->n_held > 0);
-        if (text)
+        if (text) {
                 ASSERT_OK(sd_bus_reply_method_return(f->held[0], "s", text));
-        else
+        } else {
                 ASSERT_OK(sd_bus_reply_method_errorf(
                                 f->held[0],
                                 SD_BUS_ERROR_FILE_NOT_FOUND,
                                 "no such thing"));
+        }
         sd_bus_message_unref(f->held[0]);
-        memmove(f->held, f->held + 1, --f->n_held * sizeof(f->held[0]));
+        f->n_held--;
+        for (size_t i = 0; i < f->n_held; i++)
+                f->held[i] = f->held[i + 1];
 }
 
 /* A client's call becomes the origin of this one. */

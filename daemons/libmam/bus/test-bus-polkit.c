@@ -146,7 +146,9 @@ static void answer(Fixture *f, bool allowed, bool challenge) {
         ASSERT_TRUE(f->n_asked > 0);
         ASSERT_OK(sd_bus_reply_method_return(f->asked[0], "(bba{ss})", (int) allowed, (int) challenge, 0));
         sd_bus_message_unref(f->asked[0]);
-        memmove(f->asked, f->asked + 1, --f->n_asked * sizeof(f->asked[0]));
+        f->n_asked--;
+        for (size_t i = 0; i < f->n_asked; i++)
+                f->asked[i] = f->asked[i + 1];
 }
 
 /* One question through to its answer, which must be the only one. */
@@ -305,9 +307,10 @@ TEST(senders_that_went_away_leave_nothing_behind) {
         Fixture f;
 
         fixture_setup(&f, true);
-        for (size_t i = 0; i < CLIENTS - 1; i++)
+        for (size_t i = 0; i < CLIENTS - 1; i++) {
                 for (unsigned k = 0; k < MAM_POLKIT_CHECKS_PER_SENDER; k++)
                         ask(&f, i, false);
+        }
         RUN_UNTIL(&f.bus, f.n_asked == MAM_POLKIT_CHECKS_MAX);
         ask(&f, CLIENTS - 1, false); /* all together are too many as well */
         RUN_UNTIL(&f.bus, f.clients[CLIENTS - 1].answers.n == 1);

@@ -30,18 +30,20 @@ void exit_record_set_reason(
         snprintf(e->status, sizeof(e->status), "%s", status ? status : "");
         number = strtol(e->status, &end, 10);
 
-        if (oom || strcmp(e->result, "oom-kill") == 0)
+        if (oom || strcmp(e->result, "oom-kill") == 0) {
                 strcpy(e->reason, "oom-kill");
-        else if (strcmp(e->result, "watchdog") == 0)
+        } else if (strcmp(e->result, "watchdog") == 0) {
                 strcpy(e->reason, "watchdog");
-        else if (strcmp(e->result, "timeout") == 0)
+        } else if (strcmp(e->result, "timeout") == 0) {
                 strcpy(e->reason, "timeout");
-        else if (code && (strcmp(code, "killed") == 0 || strcmp(code, "dumped") == 0))
+        } else if (code && (strcmp(code, "killed") == 0 || strcmp(code, "dumped") == 0)) {
                 snprintf(e->reason, sizeof(e->reason), "signal SIG%.16s", e->status);
-        else if (code && strcmp(code, "exited") == 0 && (end == e->status || number < 200 || number > 245))
+        } else if (code && strcmp(code, "exited") == 0 &&
+                   (end == e->status || number < 200 || number > 245)) {
                 strcpy(e->reason, "exited");
-        else /* systemd's own codes from 200 on, or no process at all */
+        } else { /* systemd's own codes from 200 on, or no process at all */
                 strcpy(e->reason, "start-failed");
+        }
 }
 
 static int get_text(json_object *root, const char *key, char *ret, size_t size) {
@@ -54,10 +56,11 @@ static int get_text(json_object *root, const char *key, char *ret, size_t size) 
                 return r;
         if (r == 0 || strlen(text) >= size)
                 return -EBADMSG;
-        for (const char *p = text; *p; p++)
+        for (const char *p = text; *p; p++) {
                 if (!isalnum((unsigned char) *p) && *p != ' ' && *p != '-')
                         return -EBADMSG;
-        strcpy(ret, text);
+        }
+        memcpy(ret, text, strlen(text) + 1);
         return 0;
 }
 

@@ -83,11 +83,12 @@ static int read_counter(uint64_t *ret, const char *path) {
         if (r < 0)
                 return r;
 
-        for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 if (strncmp(line, "oom_kill ", 9) == 0) {
                         *ret = strtoull(line + 9, NULL, 10);
                         return 0;
                 }
+        }
         return -ENOENT;
 }
 
