@@ -61,8 +61,12 @@ static _Noreturn void child(
                 pid_t parent,
                 const char *const *argv) {
         char log[96];
-        int fd;
+        int fd, program;
 
+        /* Opened while we still may: the build can lie below a folder that is closed to others (/root). */
+        program = open(argv[0], O_PATH | O_CLOEXEC);
+        if (program < 0)
+                _exit(127);
         if (geteuid() == 0 &&
             (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
                 _exit(126);
@@ -76,7 +80,7 @@ static _Noreturn void child(
         if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
                 _exit(126);
 
-        execv(argv[0], (char *const *) argv);
+        (void) fexecve(program, (char *const *) argv, environ);
         _exit(127);
 }
 
