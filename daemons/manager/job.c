@@ -14,7 +14,8 @@
 #include "libmam/util/buffer.h"
 #include "manager/job.h"
 
-#define NAMED_MAX 3U /* replicas that a message names */
+#define NAMED_MAX     3U /* replicas that a message names */
+#define PROGRESS_USEC (100 * MAM_USEC_PER_MSEC)
 
 static const char *const verb_names[_JOB_VERB_MAX] = {
         [JOB_START] = "start",
@@ -227,6 +228,7 @@ static bool job_evaluate(Job *job, uint64_t now_usec, uint64_t *again_usec) {
         Waiting w = { .names = MAM_BUFFER_INIT };
         char message[sizeof(job->message)];
         const char *result = NULL;
+        bool tell = false;
 
         job->done = job->total = 0;
         for (size_t i = 0; i < job->n_members; i++) {
@@ -264,9 +266,16 @@ static bool job_evaluate(Job *job, uint64_t now_usec, uint64_t *again_usec) {
                 result = "timeout";
         }
 
-        if (!job->announced || done != job->done || total != job->total ||
-            strcmp(message, job->message) != 0) {
-                job->announced = true;
+        /* Counts at once, a new text alone at the pace of a reader: each signal costs the bus and PID 1 time
+         * that the replicas need to start. */
+        if (done != job->done || total != job->total || now_usec >= job->announced_usec + PROGRESS_USEC) {
+                tell = job->announced_usec == 0 || done != job->done || total != job->total ||
+                       strcmp(message, job->message) != 0;
+        } else if (strcmp(message, job->message) != 0 && job->announced_usec + PROGRESS_USEC < *again_usec) {
+                *again_usec = job->announced_usec + PROGRESS_USEC;
+        }
+        if (tell) {
+                job->announced_usec = now_usec;
                 memcpy(job->message, w.n == 0 ? "" : message, w.n == 0 ? 1 : sizeof(message));
                 job_emit_progress(job);
         }

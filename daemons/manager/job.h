@@ -41,8 +41,8 @@ struct Job {
         uint32_t base; /* restart, stop: how many there were to begin with */
         char message[256];
         uint64_t deadline_usec;
-        bool announced;
-        uint32_t current; /* restart: number of the replica under way, or 0 */
+        uint64_t announced_usec; /* monotonic, of the latest JobProgress; 0: none yet */
+        uint32_t current;        /* restart: number of the replica under way, or 0 */
         Job *prev, *next;
 };
 

@@ -88,7 +88,7 @@ static void on_limits_set(uint32_t job, const sd_bus_error *error, void *userdat
 static void replica_start(Replica *r, uint64_t now_usec) {
         Manager *m = r->service->manager;
         char unit[MAM_UNIT_NAME_MAX];
-        int k = 0;
+        int k;
 
         log_replica(LOG_INFO, MAM_MESSAGE_REPLICA_START, r, "starting");
         backoff_release(&r->backoff);
@@ -99,14 +99,10 @@ static void replica_start(Replica *r, uint64_t now_usec) {
         r->start_failed = false;
         m->last_start_usec = now_usec;
 
-        /* Its socket first: a socket cannot be started under a service that runs already. */
-        if (mam_service_has_replica_socket(r->service->config)) {
-                mam_unit_replica_socket(unit, r->service->config->id, r->number);
-                k = systemd_start_unit(m->systemd, unit, "replace", NULL, NULL);
-        }
+        /* Its socket comes before it, as a requirement in the same transaction: each call of its own would
+         * cost one more question from systemd to polkit. */
         mam_unit_replica_service(unit, r->service->config->id, r->number);
-        if (k >= 0)
-                k = systemd_start_unit(m->systemd, unit, "replace", on_started, r);
+        k = systemd_start_unit(m->systemd, unit, "replace", on_started, r);
         if (k < 0) {
                 note_failure(r, "cannot be started", strerror(-k));
                 backoff_note_failed_start(&r->backoff, now_usec);
