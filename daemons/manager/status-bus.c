@@ -41,6 +41,31 @@ static int begin(
         return sd_bus_message_new_method_return(message, ret);
 }
 
+/* Answers with an array of what append() adds for each service that is asked for. */
+static int answer(
+                sd_bus_message *message,
+                Manager *m,
+                const char *contents,
+                int (*append)(sd_bus_message *reply, Service *s),
+                sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Service *only, *s;
+        int r;
+
+        r = begin(message, m, &reply, &only, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(reply, 'a', contents);
+        DL_FOREACH(m->services, s) {
+                if (r >= 0 && (!only || s == only))
+                        r = append(reply, s);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 int manager_bus_list(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Manager *m = userdata;
@@ -107,26 +132,10 @@ static int append_status(sd_bus_message *reply, Service *s) {
 }
 
 int manager_bus_status(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Manager *m = userdata;
-        Service *only, *s;
-        int r;
-
-        r = begin(message, m, &reply, &only, error);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_open_container(reply, 'a', "(sa{sv}a(sa{sv}))");
-        DL_FOREACH(m->services, s) {
-                if (r >= 0 && (!only || s == only))
-                        r = append_status(reply, s);
-        }
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        return answer(message, userdata, "(sa{sv}a(sa{sv}))", append_status, error);
 }
 
-static int append_health(sd_bus_message *reply, const Service *s) {
+static int append_health(sd_bus_message *reply, Service *s) {
         char id[64], why[256];
         int r = 0;
 
@@ -152,23 +161,7 @@ static int append_health(sd_bus_message *reply, const Service *s) {
 }
 
 int manager_bus_health(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Manager *m = userdata;
-        Service *only, *s;
-        int r;
-
-        r = begin(message, m, &reply, &only, error);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_open_container(reply, 'a', "(sssst)");
-        DL_FOREACH(m->services, s) {
-                if (r >= 0 && (!only || s == only))
-                        r = append_health(reply, s);
-        }
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        return answer(message, userdata, "(sssst)", append_health, error);
 }
 
 /* ---- Metrics ---- */
@@ -253,7 +246,7 @@ static int append_metrics(
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int append_service_metrics(sd_bus_message *reply, const Service *s) {
+static int append_service_metrics(sd_bus_message *reply, Service *s) {
         MetricSet sum = { .known = { false } }, one;
         char id[64];
         int r = 0;
@@ -275,23 +268,7 @@ static int append_service_metrics(sd_bus_message *reply, const Service *s) {
 }
 
 int manager_bus_metrics(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Manager *m = userdata;
-        Service *only, *s;
-        int r;
-
-        r = begin(message, m, &reply, &only, error);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_open_container(reply, 'a', "(ssa{sd})");
-        DL_FOREACH(m->services, s) {
-                if (r >= 0 && (!only || s == only))
-                        r = append_service_metrics(reply, s);
-        }
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        return answer(message, userdata, "(ssa{sd})", append_service_metrics, error);
 }
 
 int manager_bus_list_endpoints(sd_bus_message *message, void *userdata, sd_bus_error *error) {
