@@ -276,6 +276,12 @@ static bool step(HttpConnection *c) {
                 finish_exchange(c);
                 return true;
         }
+        if (x && c->rdhup && x->on_hangup) {
+                MamHttpDone on_hangup = MAM_TAKE(x->on_hangup);
+
+                on_hangup(x, x->on_hangup_userdata);
+                return true;
+        }
         if (http_body_is_wanted(c))
                 return http_body_step(c);
         if (x)

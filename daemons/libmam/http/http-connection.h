@@ -136,8 +136,8 @@ struct MamHttpExchange {
         HttpConnection *connection; /* weak: it owns us */
         void *userdata;
         void *frame; /* of libmam/service, which frames every handler */
-        MamHttpDone on_done, on_frame_done, on_writable;
-        void *on_done_userdata, *on_writable_userdata;
+        MamHttpDone on_done, on_frame_done, on_writable, on_hangup;
+        void *on_done_userdata, *on_writable_userdata, *on_hangup_userdata;
 
         HttpBodyMode body_mode;
         bool body_paused;

@@ -312,6 +312,13 @@ void mam_http_exchange_set_on_writable(MamHttpExchange *x, MamHttpDone on_writab
         x->on_writable_userdata = userdata;
 }
 
+void mam_http_exchange_set_on_hangup(MamHttpExchange *x, MamHttpDone on_hangup, void *userdata) {
+        assert(x);
+
+        x->on_hangup = on_hangup;
+        x->on_hangup_userdata = userdata;
+}
+
 bool mam_http_exchange_is_started(const MamHttpExchange *x) {
         assert(x);
 

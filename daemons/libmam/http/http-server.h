@@ -98,6 +98,9 @@ void mam_http_exchange_set_userdata(MamHttpExchange *x, void *userdata);
 void *mam_http_exchange_userdata(const MamHttpExchange *x);
 /* Runs exactly once, before the exchange is freed: answered, or client gone. */
 void mam_http_exchange_set_on_done(MamHttpExchange *x, MamHttpDone on_done, void *userdata);
+/* Runs once when the client has sent its last byte: as a rule it has gone, but one that only closed its half
+ * still reads an answer. For who waits long before answering. */
+void mam_http_exchange_set_on_hangup(MamHttpExchange *x, MamHttpDone on_hangup, void *userdata);
 
 /* A second userdata and on_done for the layer around the handlers (libmam/service), so that a handler may
  * use the two above freely. The frame's on_done runs exactly once too, after the handler's. */

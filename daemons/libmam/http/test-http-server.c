@@ -85,6 +85,10 @@ static void on_writable(MamHttpExchange *x, void *userdata) {
         }
 }
 
+static void on_hangup(MamHttpExchange *x, void *userdata) {
+        ASSERT_OK(mam_http_exchange_respond(x, 200, "text/plain", "bye", 3));
+}
+
 static int describe(Fixture *f, MamHttpExchange *x) {
         const char *header = mam_http_exchange_header(x, "x-test"), *peer = mam_http_exchange_peer(x);
         char traceparent[MAM_TRACEPARENT_SIZE];
@@ -128,6 +132,11 @@ static int handler(MamHttpExchange *x, void *userdata) {
         }
         if (strcmp(path, "/later") == 0) {
                 f->waiting = x;
+                return 0;
+        }
+        if (strcmp(path, "/wait-for-hangup") == 0) {
+                f->waiting = x;
+                mam_http_exchange_set_on_hangup(x, on_hangup, f);
                 return 0;
         }
         if (strcmp(path, "/big") == 0)
@@ -851,6 +860,39 @@ TEST(a_client_that_leaves_ends_its_exchange) {
                                    sizeof(struct linger)));
         close(fd);
         RUN_UNTIL(&f, f.n_done == 2);
+        teardown(&f);
+}
+
+TEST(who_closes_half_can_be_answered_early_and_who_closes_all_is_noticed) {
+        MamBuffer b = MAM_BUFFER_INIT;
+        bool eof = false;
+        Fixture f;
+        int fd;
+
+        setup(&f, NULL);
+        fd = dial(&f, true);
+        say(fd, GET("/wait-for-hangup"));
+        RUN_UNTIL(&f, f.waiting);
+        ASSERT_EQ(f.n_done, 0);
+        ASSERT_OK(shutdown(fd, SHUT_WR));
+        RUN_UNTIL(&f, (hear(fd, &b, &eof), eof));
+        ASSERT_TRUE(strstr(mam_buffer_bytes(&b), "bye"));
+        ASSERT_EQ(f.n_done, 1);
+        close(fd);
+        mam_buffer_done(&b);
+
+        fd = dial(&f, true);
+        say(fd, GET("/wait-for-hangup"));
+        RUN_UNTIL(&f, f.waiting);
+        close(fd); /* over TCP this is half-closed as well, until the answer meets nobody */
+        RUN_UNTIL(&f, f.n_done == 2);
+        RUN_UNTIL(&f, mam_http_server_connections(f.server) == 0);
+
+        fd = dial(&f, true);
+        say(fd, GET("/wait-for-hangup")); /* all at once */
+        ASSERT_OK(shutdown(fd, SHUT_WR));
+        RUN_UNTIL(&f, f.n_done == 3);
+        close(fd);
         teardown(&f);
 }
 
