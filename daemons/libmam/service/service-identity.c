@@ -26,7 +26,6 @@
 #define JWKS_SIZE_MAX        (256U * 1024U)
 #define LOOK_INTERVAL_USEC   MAM_USEC_PER_SEC
 #define UNKNOWN_KEY_INTERVAL (100 * MAM_USEC_PER_MSEC)
-#define NOBODY               ((uid_t) -1)
 
 struct MamIdentityChecker {
         char *jwks_path;          /* owned */
@@ -34,7 +33,7 @@ struct MamIdentityChecker {
         struct stat seen;         /* the file that was tried last */
         bool bad;                 /* it could not be used, and that was said */
         uint64_t looked_usec;     /* monotonic */
-        uid_t gateway_uid;        /* NOBODY: no such user */
+        uid_t gateway_uid;        /* MAM_SERVICE_NO_UID: no such user */
 };
 
 MamIdentityChecker *mam_identity_checker_free(MamIdentityChecker *c) {
@@ -47,12 +46,14 @@ MamIdentityChecker *mam_identity_checker_free(MamIdentityChecker *c) {
         return NULL;
 }
 
-static uid_t user_lookup(const char *user) {
+uid_t mam_service_user(const char *name) {
         struct passwd pw, *found = NULL;
         char buffer[4096];
 
-        if (getpwnam_r(user, &pw, buffer, sizeof(buffer), &found) != 0 || !found || found->pw_uid == 0)
-                return NOBODY;
+        assert(name);
+
+        if (getpwnam_r(name, &pw, buffer, sizeof(buffer), &found) != 0 || !found || found->pw_uid == 0)
+                return MAM_SERVICE_NO_UID;
         return found->pw_uid;
 }
 
@@ -66,7 +67,7 @@ int mam_identity_checker_new(MamIdentityChecker **ret, const char *jwks_path, co
         c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
-        c->gateway_uid = user_lookup(gateway_user);
+        c->gateway_uid = mam_service_user(gateway_user);
         c->jwks_path = strdup(jwks_path);
         if (!c->jwks_path)
                 return -ENOMEM;
@@ -276,22 +277,28 @@ static int from_token(
                         claims->n_roles);
 }
 
+bool mam_service_peer_is(const MamHttpExchange *x, uid_t uid) {
+        uid_t peer = MAM_SERVICE_NO_UID;
+
+        assert(x);
+
+        return uid != MAM_SERVICE_NO_UID && mam_http_exchange_listener_tag(x) == MAM_LISTENER_REPLICA &&
+               mam_http_exchange_peer_uid(x, &peer) >= 0 && peer == uid;
+}
+
 int mam_identity_check(
                 MamIdentityChecker *c,
                 MamHttpExchange *x,
                 MamIdentity *ret,
                 char **ret_text,
                 const char **ret_reason) {
-        uid_t uid = NOBODY;
-
         assert(c);
         assert(x);
         assert(ret);
         assert(ret_text);
         assert(ret_reason);
 
-        if (mam_http_exchange_listener_tag(x) == MAM_LISTENER_REPLICA && c->gateway_uid != NOBODY &&
-            mam_http_exchange_peer_uid(x, &uid) >= 0 && uid == c->gateway_uid)
+        if (mam_service_peer_is(x, c->gateway_uid))
                 return from_gateway(x, ret, ret_text);
         return from_token(c, x, ret, ret_text, ret_reason);
 }

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <systemd/sd-event.h>
 
@@ -75,6 +76,13 @@ void mam_service_fail(MamService *s, int error, const char *format, ...) _printf
 const char *mam_route_parameter(MamHttpExchange *x, const char *name); /* percent-decoded; "" where absent */
 const MamIdentity *mam_service_identity(MamHttpExchange *x);
 bool mam_identity_has_role(const MamIdentity *i, const char *role);
+/* The uid of a system user, for mam_service_peer_is(); MAM_SERVICE_NO_UID: no such user, or root. Reads the
+ * user database: at the start, not per request. */
+#define MAM_SERVICE_NO_UID ((uid_t) -1)
+uid_t mam_service_user(const char *name);
+/* Whether the kernel says that this user is at the other end of this replica's own socket. Never on the
+ * public port, and never for MAM_SERVICE_NO_UID. */
+bool mam_service_peer_is(const MamHttpExchange *x, uid_t uid);
 /* Route pattern for metrics and logs: "/api/v1/projects/{project}", or "other". */
 const char *mam_route_pattern(MamHttpExchange *x);
 /* The method for metrics and logs, which must not grow with what clients make up: a usual one, or "other".
