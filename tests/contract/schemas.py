@@ -38,7 +38,35 @@ def problems(microservices, services):
     return [line for line in result.stderr.splitlines() if not line.startswith("notice: ")]
 
 
-# One good and one wrong value for each key that a service can have.
+# One good and one wrong value for each key of "scaling" of a service.
+SCALING = {
+    "horizontal": ("auto", "on"),
+    "vertical": ("recommend", True),
+    "targetCPU": (60, 1001),
+    "targetMemory": (0, 101),
+    "targetInFlight": (2.5, -1),
+    "targetRPS": (100, "100"),
+    "targetLatency": ("200ms", -1),
+    "targetPressure": (20, 101),
+    "scaleDownWindow": (0, 3601),
+    "scaleToZeroAfter": ("10min", 0),
+    "minCPU": ("50m", 1),
+    "maxCPU": ("4", "4 cores"),
+    "minMemory": ("64Mi", "64 MiB"),
+    "maxMemory": ("2Gi", 2),
+}
+
+# The same for "healthCheck".
+HEALTH = {
+    "type": ("tcp", "udp"),
+    "path": ("/up", "up"),
+    "interval": ("500ms", 0),
+    "timeout": (1, True),
+    "failureThreshold": (5, 0),
+    "successThreshold": (2, 101),
+}
+
+# The same for each key that a service can have.
 SERVICE = {
     "name": ("Echo", 5),
     "type": ("service", "services"),
@@ -49,7 +77,8 @@ SERVICE = {
     "maxReplicas": (4, 0),
     "resources": ({"cpu": "1.5", "memory": "1e8"}, {"cpu": "1 core"}),
     "tasksMax": (64, 1),
-    "healthCheck": ({"type": "tcp", "path": "/up", "interval": "500ms", "timeout": 1}, {"interval": 0}),
+    "healthCheck": ({"type": "tcp", "path": "/up", "interval": "500ms", "timeout": 1, "failureThreshold": 5, "successThreshold": 2}, {"interval": 0}),
+    "scaling": ({key: good for key, (good, _) in SCALING.items()}, {"horizontal": True}),
     "dependencies": ([], "redis"),
     "environment": ({"A": "b"}, {"1A": "b"}),
     "routes": (["/echo"], ["/echo/"]),
@@ -91,17 +120,35 @@ def main():
         said = problems({}, bad)
         check(any(f": echo.{key}" in line and line.startswith("error: ") for line in said), f"the loader refuses a wrong {key}", said)
 
+    for section, cases in (("scaling", SCALING), ("healthCheck", HEALTH)):
+        check(set(known[section]["properties"]) == set(cases), f"every key of {section} has its case here", set(known[section]["properties"]) ^ set(cases))
+        for key, (_, wrong) in cases.items():
+            bad = {"echo": {**good, section: {**good[section], key: wrong}}}
+            check(list(validators["services"].iter_errors(bad)), f"the schema refuses a wrong {section}.{key}")
+            said = problems({}, bad)
+            check(any(f": echo.{section}.{key}: " in line and line.startswith("error: ") for line in said), f"the loader refuses a wrong {section}.{key}", said)
+
     # Every key of microservices.json with a value of its type; then one key too many in each place.
     samples = {"boolean": True, "integer": 5, "string": "none"}
     full = {}
     for section, schema in schemas["microservices"]["properties"].items():
         if "properties" in schema:
-            full[section] = {k: samples[v.get("type", "string")] for k, v in schema["properties"].items()}
+            full[section] = {k: samples.get(v.get("type", "string")) for k, v in schema["properties"].items()}
     full["external"] = {"postgresql": "host=db.example", "redis": "redis://cache.example:6379"}
-    full["registry"]["token"] = "credential:registry.token"
+    full["registry"].update(token="credential:registry.token", url="http://localhost:5000")
+    full["scaling"].update(hpa="recommend", vpa=True)
+    full["monitoring"]["alertWebhooks"] = ["http://127.0.0.1:9093/api/v2/alerts", "https://hooks.example/x?y=1"]
     check(not list(validators["microservices"].iter_errors(full)), "the schema takes every setting")
     said = problems(full, {})
     check(not said, "the loader takes every setting", "\n".join(said))
+    for section, key, wrong in (("registry", "url", "http://registry.example/"), ("registry", "url", "https://localhost:5000"), ("scaling", "hpa", "on"),
+                                ("scaling", "vpa", 1), ("monitoring", "alertWebhooks", "http://x/"), ("monitoring", "alertWebhooks", ["ftp://x/"]),
+                                ("monitoring", "alertWebhooks", ["http://x/", "http://x/"]), ("monitoring", "alertWebhooks", [f"http://x/{n}" for n in range(17)])):
+        bad = copy.deepcopy(full)
+        bad[section][key] = wrong
+        check(list(validators["microservices"].iter_errors(bad)), f"the schema refuses {section}.{key}: {str(wrong)[:40]}")
+        said = problems(bad, {})
+        check(any(f": {section}.{key}" in line and line.startswith("error: ") for line in said), f"the loader refuses {section}.{key}: {str(wrong)[:40]}", said)
     for section in full:
         more = copy.deepcopy(full)
         more[section]["colour"] = "blue"

@@ -12,7 +12,10 @@
 
 #include "generator/generate.h"
 #include "libmam/config/config.h"
+#include "libmam/config/revision.h"
 #include "libmam/json/json.h"
+
+static const Deployment nothing_deployed = { .definitions_dir = "/nonexistent" };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,8 +33,34 @@ static void check_service(const MamConfig *c, const MamServiceConfig *s) {
         require(s->max_replicas >= 1 && s->max_replicas <= MAM_CONFIG_REPLICAS_MAX);
         require(s->cpu_millis > 0 && s->memory_bytes > 0 && s->tasks_max > 0);
         require(s->health_interval_usec > 0 && s->health_timeout_usec > 0);
+        require(s->health_failures >= 1 && s->health_failures <= 100 && s->health_successes >= 1 &&
+                s->health_successes <= 100);
+        require(mam_scaling_mode_to_string(s->scaling.horizontal) &&
+                mam_scaling_mode_to_string(s->scaling.vertical));
+        require(s->scaling.target_rps >= 0 && s->scaling.target_in_flight >= 0 && s->scaling.idle_usec > 0);
+        require(s->scaling.max_cpu_millis == 0 || s->scaling.min_cpu_millis <= s->scaling.max_cpu_millis);
+        require(s->scaling.max_memory_bytes == 0 ||
+                s->scaling.min_memory_bytes <= s->scaling.max_memory_bytes);
+        require(mam_service_instances_max(s) >= s->max_replicas &&
+                mam_service_instances_max(s) <= MAM_CONFIG_REPLICAS_MAX);
         for (char **d = s->dependencies; *d; d++)
                 require(mam_config_find(c, *d) != NULL);
+}
+
+/* Names do not depend on how a definition was written down. */
+static void check_names(const MamServiceConfig *s) {
+        char name[MAM_REVISION_NAME_SIZE], again[MAM_REVISION_NAME_SIZE];
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+        _cleanup_(mam_freep) char *text = NULL;
+
+        require(mam_definition_canonical(&text, s) == 0);
+        require(mam_definition_name(name, s) == 0);
+        require(mam_revision_name(again, s, NULL, NULL, NULL) == 0);
+        require(mam_config_load_text(&c, text, strlen(text)) == 0);
+        if (!mam_config_find(c, s->id))
+                return;
+        require(mam_definition_name(again, mam_config_find(c, s->id)) == 0);
+        require(strcmp(name, again) == 0);
 }
 
 /* A kept definition must be read back as the same service. */
@@ -68,12 +97,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (size_t i = 0; i < c->n_services; i++) {
                 check_service(c, &c->services[i]);
                 check_round_trip(&c->services[i]);
+                check_names(&c->services[i]);
         }
         mam_config_dependency_order(c, order);
 
         nowhere = fopen("/dev/null", "we");
         require(nowhere != NULL);
         output.stream = nowhere;
-        require(generate(c, &output) == 0);
+        require(generate(c, &nothing_deployed, &output) == 0);
         return 0;
 }

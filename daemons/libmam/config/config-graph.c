@@ -27,20 +27,19 @@ typedef struct Graph {
 
 /* The line of a key of a service; its file is read again, as errors are rare and texts need not be kept for
  * them. */
-static int service_error(Graph *g, size_t i, const char *key, const char *message) {
+static int service_problem(Graph *g, size_t i, MamProblemLevel level, const char *key, const char *message) {
         const MamServiceConfig *s = &g->config->services[i];
         _cleanup_(mam_freep) char *text = NULL;
         MamConfigFile f = { .config = g->config, .path = s->file, .service = s->id };
         char parent[64];
 
-        g->bad[i] = true;
         if (mam_file_read(&text, &f.size, s->file, MAM_CONFIG_FILE_MAX) < 0) {
                 char path[128];
 
                 snprintf(path, sizeof(path), "%s.%s", s->id, key);
                 return mam_config_add_problem(
                                 g->config,
-                                MAM_PROBLEM_ERROR,
+                                level,
                                 s->file,
                                 s->line,
                                 path,
@@ -50,7 +49,12 @@ static int service_error(Graph *g, size_t i, const char *key, const char *messag
         }
         f.text = text;
         snprintf(parent, sizeof(parent), "/%s", s->id);
-        return mam_config_file_problem(&f, MAM_PROBLEM_ERROR, parent, key, "%s", message);
+        return mam_config_file_problem(&f, level, parent, key, "%s", message);
+}
+
+static int service_error(Graph *g, size_t i, const char *key, const char *message) {
+        g->bad[i] = true;
+        return service_problem(g, i, MAM_PROBLEM_ERROR, key, message);
 }
 
 static int check_existence(Graph *g, size_t i) {
@@ -159,6 +163,26 @@ static int check_ports(Graph *g, size_t i) {
         return 0;
 }
 
+/* Both would want it, and whoever comes first has it. */
+static int warn_of_registry(MamConfig *c) {
+        unsigned long port = strtoul(strrchr(c->registry_listen, ':') + 1, NULL, 10);
+        Graph g = { .config = c };
+        char message[80];
+        int r;
+
+        snprintf(message, sizeof(message), "%lu is the port of the registry", port);
+        for (size_t i = 0; c->registry_enabled && i < c->n_services; i++) {
+                const MamServiceConfig *s = &c->services[i];
+
+                if (port < s->port || port >= s->port + ports_of(s))
+                        continue;
+                r = service_problem(&g, i, MAM_PROBLEM_WARNING, "port", message);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 /* A database outside takes the place of the suite's own: its service goes, and with it the dependencies on
  * it. */
 static int apply_external(MamConfig *c, const char *id, const char *dsn) {
@@ -258,5 +282,5 @@ int mam_config_check_graph(MamConfig *c, const char *last_good_dir) {
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return warn_of_registry(c);
 }

@@ -10,6 +10,8 @@
 #include "libmam/config/config.h"
 #include "libmam/json/json.h"
 
+#define MAM_VERSION_MARK "{version}" /* in exec[0] */
+
 /* One file while it is read; what the functions that report a problem need to know of it. */
 typedef struct MamConfigFile {
         MamConfig *config; /* borrowed */
@@ -71,4 +73,5 @@ int mam_config_read_last_good(
  * or -ENOMEM. */
 int mam_config_check_graph(MamConfig *c, const char *last_good_dir);
 
+void mam_config_free_strings(char **list);
 void mam_config_remove_service(MamConfig *c, size_t i);

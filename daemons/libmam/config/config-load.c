@@ -33,12 +33,16 @@ static int config_new(MamConfig **ret) {
         c->namespace = strdup("");
         c->version = strdup("");
         c->environment = strdup("production");
-        if (!c->services || !c->namespace || !c->version || !c->environment)
+        c->registry_listen = strdup(MAM_REGISTRY_LISTEN_DEFAULT);
+        c->alert_webhooks = calloc(1, sizeof(char *));
+        if (!c->services || !c->namespace || !c->version || !c->environment || !c->registry_listen ||
+            !c->alert_webhooks)
                 return -ENOMEM;
         c->min_replicas = 1;
         c->max_replicas = 10;
         c->target_cpu_percent = 70;
         c->target_memory_percent = 80;
+        c->scaling_enabled = true;
 
         *ret = MAM_TAKE(c);
         return 0;
@@ -164,6 +168,11 @@ int mam_config_read_last_good(
                 return r;
         scratch->min_replicas = settings->min_replicas;
         scratch->max_replicas = settings->max_replicas;
+        scratch->target_cpu_percent = settings->target_cpu_percent;
+        scratch->target_memory_percent = settings->target_memory_percent;
+        scratch->scaling_enabled = settings->scaling_enabled;
+        scratch->horizontal = settings->horizontal;
+        scratch->vertical = settings->vertical;
         f.config = scratch;
 
         snprintf(path, sizeof(path), "%s/%s.json", dir, id);
@@ -276,7 +285,7 @@ static int add_definitions(Loader *l, MamConfigFile *f, json_object *root) {
                                         "",
                                         id,
                                         "must be a lower-case letter followed by up to 30 letters, digits and '-', and not "
-                                        "\"manager\" or \"setup\"");
+                                        "\"manager\", \"setup\", \"registry\" or \"alerts\"");
                 } else {
                         r = add_definition(l, f, id, object);
                 }

@@ -10,140 +10,31 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "libmam/config/builtin.h"
-#include "libmam/config/config-internal.h"
+#include "libmam/config/config-reader.h"
 #include "libmam/util/quantity.h"
 #include "libmam/util/time.h"
 
-#define ENVIRONMENT_MAX  128U
-#define LIST_MAX         64U
-#define TEXT_MAX         4096U
-#define MEMORY_MIN       (4UL * 1024UL * 1024UL)
-#define TASKS_DEFAULT    512U
-#define CPU_DEFAULT      500U
-#define MEMORY_DEFAULT   (512ULL * 1024U * 1024U)
-#define INTERVAL_DEFAULT (30U * MAM_USEC_PER_SEC)
-#define TIMEOUT_DEFAULT  (5U * MAM_USEC_PER_SEC)
+#define ENVIRONMENT_MAX   128U
+#define LIST_MAX          64U
+#define MEMORY_MIN        (4UL * 1024UL * 1024UL)
+#define TASKS_DEFAULT     512U
+#define CPU_DEFAULT       500U
+#define MEMORY_DEFAULT    (512ULL * 1024U * 1024U)
+#define INTERVAL_DEFAULT  (30U * MAM_USEC_PER_SEC)
+#define TIMEOUT_DEFAULT   (5U * MAM_USEC_PER_SEC)
+#define FAILURES_DEFAULT  3U
+#define SUCCESSES_DEFAULT 1U
+#define THRESHOLD_MAX     100
 
-/* What is being read. bad is sticky; r is -ENOMEM once memory ran out. */
-typedef struct Reader {
-        MamConfigFile *file;
-        MamServiceConfig *s;
-        json_object *object;
-        char parent[64];
-        const MamBuiltin *builtin;
-        bool bad;
-        int r;
-} Reader;
-
-static void note(Reader *rd, int r) {
-        if (r < 0 && rd->r == 0)
-                rd->r = r;
-}
-
-static void bad(Reader *rd, const MamJsonError *error) {
-        rd->bad = true;
-        note(rd, mam_config_file_error(rd->file, error));
-}
-
-static void bad_key(Reader *rd, const char *parent, const char *key, const char *format, ...) _printf_(4, 5);
-static void bad_key(Reader *rd, const char *parent, const char *key, const char *format, ...) {
-        char message[sizeof(((MamJsonError *) NULL)->message)];
-        MamJsonError error;
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(message, sizeof(message), format, ap);
-        va_end(ap);
-        (void) mam_json_fail(&error, parent, key, "%s", message);
-        bad(rd, &error);
-}
-
-static void copy(Reader *rd, char **to, const char *text) {
-        char *s = strdup(text);
-
-        if (!s)
-                note(rd, -ENOMEM);
-        free(*to);
-        *to = s;
-}
-
-/* 1 only if present, short, and free of control characters. */
-static int get_text(Reader *rd, json_object *o, const char *parent, const char *key, const char **ret) {
-        MamJsonError error;
-        const char *text;
-        int r;
-
-        r = mam_json_get_string(o, parent, key, &text, &error);
-        if (r < 0)
-                bad(rd, &error);
-        if (r <= 0)
-                return r;
-        if (strlen(text) > TEXT_MAX) {
-                bad_key(rd, parent, key, "must not be longer than %u bytes", TEXT_MAX);
-                return -EBADMSG;
-        }
-        for (const char *c = text; *c; c++) {
-                if ((unsigned char) *c < 0x20 || *c == 0x7f) {
-                        bad_key(rd, parent, key, "must not contain control characters");
-                        return -EBADMSG;
-                }
-        }
-        *ret = text;
-        return 1;
-}
-
-static bool get_int(Reader *rd, const char *key, int64_t min, int64_t max, int64_t *ret) {
-        MamJsonError error;
-        int r;
-
-        r = mam_json_get_int(rd->object, rd->parent, key, min, max, ret, &error);
-        if (r < 0)
-                bad(rd, &error);
-        return r > 0;
-}
-
-static bool get_bool(Reader *rd, const char *key, bool *ret) {
-        MamJsonError error;
-        int r;
-
-        r = mam_json_get_bool(rd->object, rd->parent, key, ret, &error);
-        if (r < 0)
-                bad(rd, &error);
-        return r > 0;
-}
-
-/* 1: the section is there; unknown keys in it are warned about. */
-static bool get_section(
-                Reader *rd,
-                const char *key,
-                const char *const *known,
-                char parent[static 128],
-                json_object **ret) {
-        MamJsonError error;
-        int r;
-
-        r = mam_json_get_object(rd->object, rd->parent, key, ret, &error);
-        if (r < 0)
-                bad(rd, &error);
-        if (r <= 0)
-                return false;
-        snprintf(parent, 128, "%s/%s", rd->parent, key);
-        if (known)
-                note(rd, mam_config_warn_unknown(rd->file, *ret, parent, known));
-        return true;
-}
-
-static void read_type(Reader *rd) {
+static void read_type(MamReader *rd) {
         const char *text, *nearest, *words[_MAM_SERVICE_TYPE_MAX + 1] = { NULL };
 
         rd->s->type = MAM_SERVICE_TYPE_SERVICE;
-        if (get_text(rd, rd->object, rd->parent, "type", &text) <= 0)
+        if (mam_reader_text(rd, rd->object, rd->parent, "type", &text) <= 0)
                 return;
 
         for (int t = 0; t < _MAM_SERVICE_TYPE_MAX; t++) {
@@ -154,13 +45,14 @@ static void read_type(Reader *rd) {
                 }
         }
         nearest = mam_config_suggest(text, words);
-        bad_key(rd,
-                rd->parent,
-                "type",
-                "must be \"gateway\", \"service\" or \"infrastructure\"%s%s%s",
-                nearest ? "; did you mean \"" : "",
-                nearest ? nearest : "",
-                nearest ? "\"?" : "");
+        mam_reader_bad_key(
+                        rd,
+                        rd->parent,
+                        "type",
+                        "must be \"gateway\", \"service\" or \"infrastructure\"%s%s%s",
+                        nearest ? "; did you mean \"" : "",
+                        nearest ? nearest : "",
+                        nearest ? "\"?" : "");
 }
 
 static bool is_listen_address(const char *text) {
@@ -177,27 +69,28 @@ static bool is_listen_address(const char *text) {
         return inet_pton(AF_INET6, inner, address) == 1;
 }
 
-static void read_address(Reader *rd) {
+static void read_address(MamReader *rd) {
         int64_t port = 0;
         const char *text;
 
-        if (get_int(rd, "port", 0, UINT16_MAX, &port))
+        if (mam_reader_int(rd, "port", 0, UINT16_MAX, &port))
                 rd->s->port = (uint16_t) port;
 
-        copy(rd, &rd->s->listen, rd->s->type == MAM_SERVICE_TYPE_GATEWAY ? "[::]" : "127.0.0.1");
-        if (get_text(rd, rd->object, rd->parent, "listen", &text) <= 0)
+        mam_reader_copy(rd, &rd->s->listen, rd->s->type == MAM_SERVICE_TYPE_GATEWAY ? "[::]" : "127.0.0.1");
+        if (mam_reader_text(rd, rd->object, rd->parent, "listen", &text) <= 0)
                 return;
         if (!is_listen_address(text)) {
-                bad_key(rd,
-                        rd->parent,
-                        "listen",
-                        "must be an IPv4 address such as \"127.0.0.1\" or an IPv6 address in brackets such as \"[::]\"");
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                "listen",
+                                "must be an IPv4 address such as \"127.0.0.1\" or an IPv6 address in brackets such as \"[::]\"");
         } else {
-                copy(rd, &rd->s->listen, text);
+                mam_reader_copy(rd, &rd->s->listen, text);
         }
 }
 
-static void read_replicas(Reader *rd) {
+static void read_replicas(MamReader *rd) {
         uint32_t cap = rd->builtin ? rd->builtin->replicas_max : 0;
         int64_t min = rd->file->config->min_replicas, max = rd->file->config->max_replicas, n = 1;
 
@@ -205,20 +98,26 @@ static void read_replicas(Reader *rd) {
                 max = cap;
         if (min > max)
                 min = max;
-        (void) get_int(rd, "maxReplicas", 1, cap > 0 ? cap : MAM_CONFIG_REPLICAS_MAX, &max);
-        if (!get_int(rd, "minReplicas", 0, MAM_CONFIG_REPLICAS_MAX, &min) && min > max)
+        (void) mam_reader_int(rd, "maxReplicas", 1, cap > 0 ? cap : MAM_CONFIG_REPLICAS_MAX, &max);
+        if (!mam_reader_int(rd, "minReplicas", 0, MAM_CONFIG_REPLICAS_MAX, &min) && min > max)
                 min = max;
         if (min > max) {
-                bad_key(rd, rd->parent, "minReplicas", "must not be above maxReplicas (%" PRIi64 ")", max);
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                "minReplicas",
+                                "must not be above maxReplicas (%" PRIi64 ")",
+                                max);
         } else if (!json_object_object_get_ex(rd->object, "replicas", NULL)) {
                 n = min > 1 ? min : 1;
-        } else if (get_int(rd, "replicas", 0, MAM_CONFIG_REPLICAS_MAX, &n) && (n < min || n > max)) {
-                bad_key(rd,
-                        rd->parent,
-                        "replicas",
-                        "must be from minReplicas (%" PRIi64 ") to maxReplicas (%" PRIi64 ")",
-                        min,
-                        max);
+        } else if (mam_reader_int(rd, "replicas", 0, MAM_CONFIG_REPLICAS_MAX, &n) && (n < min || n > max)) {
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                "replicas",
+                                "must be from minReplicas (%" PRIi64 ") to maxReplicas (%" PRIi64 ")",
+                                min,
+                                max);
         }
 
         rd->s->min_replicas = (uint32_t) min;
@@ -226,7 +125,7 @@ static void read_replicas(Reader *rd) {
         rd->s->replicas = (uint32_t) n;
 }
 
-static void read_resources(Reader *rd) {
+static void read_resources(MamReader *rd) {
         static const char *const known[] = { "cpu", "memory", NULL };
         const char *text;
         json_object *o;
@@ -236,60 +135,38 @@ static void read_resources(Reader *rd) {
 
         rd->s->cpu_millis = CPU_DEFAULT;
         rd->s->memory_bytes = MEMORY_DEFAULT;
-        (void) get_int(rd, "tasksMax", 8, 65536, &tasks);
+        (void) mam_reader_int(rd, "tasksMax", 8, 65536, &tasks);
         rd->s->tasks_max = (uint64_t) tasks;
 
-        if (!get_section(rd, "resources", known, parent, &o))
+        if (!mam_reader_section(rd, "resources", known, parent, &o))
                 return;
-        if (get_text(rd, o, parent, "cpu", &text) > 0) {
+        if (mam_reader_text(rd, o, parent, "cpu", &text) > 0) {
                 r = mam_quantity_parse_cpu(text, &rd->s->cpu_millis);
                 if (r == -ERANGE) {
-                        bad_key(rd, parent, "cpu", "must be above zero and at most 1000000 cores");
+                        mam_reader_bad_key(
+                                        rd,
+                                        parent,
+                                        "cpu",
+                                        "must be above zero and at most 1000000 cores");
                 } else if (r < 0) {
-                        bad_key(rd, parent, "cpu", "must be a quantity of cores such as \"500m\" or \"2\"");
+                        mam_reader_bad_key(
+                                        rd,
+                                        parent,
+                                        "cpu",
+                                        "must be a quantity of cores such as \"500m\" or \"2\"");
                 }
         }
-        if (get_text(rd, o, parent, "memory", &text) > 0) {
+        if (mam_reader_text(rd, o, parent, "memory", &text) > 0) {
                 r = mam_quantity_parse_bytes(text, &rd->s->memory_bytes);
                 if (r == -EINVAL) {
-                        bad_key(rd,
-                                parent,
-                                "memory",
-                                "must be a quantity of bytes such as \"512Mi\" or \"1.5G\"");
+                        mam_reader_bad_key(
+                                        rd,
+                                        parent,
+                                        "memory",
+                                        "must be a quantity of bytes such as \"512Mi\" or \"1.5G\"");
                 } else if (r < 0 || rd->s->memory_bytes < MEMORY_MIN) {
-                        bad_key(rd, parent, "memory", "must be from 4Mi to 8Ei");
+                        mam_reader_bad_key(rd, parent, "memory", "must be from 4Mi to 8Ei");
                 }
-        }
-}
-
-/* A number of seconds, or a text with a unit. */
-static void read_span(Reader *rd, json_object *o, const char *parent, const char *key, uint64_t *ret) {
-        json_object *v;
-        uint64_t usec;
-
-        if (!json_object_object_get_ex(o, key, &v) || !v)
-                return;
-        if (json_object_is_type(v, json_type_string)) {
-                const char *text;
-
-                if (get_text(rd, o, parent, key, &text) <= 0)
-                        return;
-                if (mam_parse_timespan(text, &usec) < 0)
-                        usec = 0;
-        } else if (json_object_is_type(v, json_type_int) && json_object_get_int64(v) > 0 &&
-                   json_object_get_int64(v) <= 86400) {
-                usec = (uint64_t) json_object_get_int64(v) * MAM_USEC_PER_SEC;
-        } else {
-                usec = 0;
-        }
-
-        if (usec < 100 * MAM_USEC_PER_MSEC || usec > 86400 * MAM_USEC_PER_SEC) {
-                bad_key(rd,
-                        parent,
-                        key,
-                        "must be a number of seconds from 1 to 86400, or a time such as \"500ms\"");
-        } else {
-                *ret = usec;
         }
 }
 
@@ -298,10 +175,10 @@ static bool is_path(const char *text) {
                !strstr(text, "/../") && !strstr(text, "/./");
 }
 
-static void read_probe_type(Reader *rd, json_object *o, const char *parent) {
+static void read_probe_type(MamReader *rd, json_object *o, const char *parent) {
         const char *text;
 
-        if (get_text(rd, o, parent, "type", &text) <= 0)
+        if (mam_reader_text(rd, o, parent, "type", &text) <= 0)
                 return;
         for (int t = 0; t < _MAM_PROBE_TYPE_MAX; t++) {
                 if (strcmp(mam_probe_type_to_string((MamProbeType) t), text) == 0) {
@@ -309,22 +186,51 @@ static void read_probe_type(Reader *rd, json_object *o, const char *parent) {
 
                         rd->s->probe = (MamProbeType) t;
                         if (!fits || (!rd->builtin && t > MAM_PROBE_TCP)) {
-                                bad_key(rd,
-                                        parent,
-                                        "type",
-                                        rd->builtin ? "must be \"%s\" for this service"
-                                                    : "must be \"%s\" or \"tcp\" for a program of your own",
-                                        mam_probe_type_to_string(
-                                                        rd->builtin ? rd->builtin->probe : MAM_PROBE_HTTP));
+                                mam_reader_bad_key(
+                                                rd,
+                                                parent,
+                                                "type",
+                                                rd->builtin ? "must be \"%s\" for this service"
+                                                            : "must be \"%s\" or \"tcp\" for a program of your own",
+                                                mam_probe_type_to_string(
+                                                                rd->builtin ? rd->builtin->probe
+                                                                            : MAM_PROBE_HTTP));
                         }
                         return;
                 }
         }
-        bad_key(rd, parent, "type", "must be \"http\", \"tcp\", \"postgresql\" or \"redis\"");
+        mam_reader_bad_key(rd, parent, "type", "must be \"http\", \"tcp\", \"postgresql\" or \"redis\"");
 }
 
-static void read_health(Reader *rd) {
-        static const char *const known[] = { "path", "interval", "timeout", "type", NULL };
+static void read_span(MamReader *rd, json_object *o, const char *parent, const char *key, uint64_t *ret) {
+        mam_reader_span(rd,
+                        o,
+                        parent,
+                        key,
+                        100 * MAM_USEC_PER_MSEC,
+                        86400 * MAM_USEC_PER_SEC,
+                        "a number of seconds from 1 to 86400, or a time such as \"500ms\"",
+                        ret);
+}
+
+static void read_threshold(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                uint32_t *ret) {
+        MamJsonError error;
+        int64_t n = *ret;
+
+        if (mam_json_get_int(o, parent, key, 1, THRESHOLD_MAX, &n, &error) < 0)
+                mam_reader_bad(rd, &error);
+        *ret = (uint32_t) n;
+}
+
+static void read_health(MamReader *rd) {
+        static const char *const known[] = {
+                "path", "interval", "timeout", "type", "failureThreshold", "successThreshold", NULL,
+        };
         const char *text;
         json_object *o;
         char parent[128];
@@ -332,27 +238,31 @@ static void read_health(Reader *rd) {
         rd->s->probe = rd->builtin ? rd->builtin->probe : MAM_PROBE_HTTP;
         rd->s->health_interval_usec = INTERVAL_DEFAULT;
         rd->s->health_timeout_usec = TIMEOUT_DEFAULT;
-        copy(rd, &rd->s->health_path, "/health");
+        rd->s->health_failures = FAILURES_DEFAULT;
+        rd->s->health_successes = SUCCESSES_DEFAULT;
+        mam_reader_copy(rd, &rd->s->health_path, "/health");
 
-        if (!get_section(rd, "healthCheck", known, parent, &o))
+        if (!mam_reader_section(rd, "healthCheck", known, parent, &o))
                 return;
         read_probe_type(rd, o, parent);
         read_span(rd, o, parent, "interval", &rd->s->health_interval_usec);
         read_span(rd, o, parent, "timeout", &rd->s->health_timeout_usec);
-        if (get_text(rd, o, parent, "path", &text) > 0) {
+        read_threshold(rd, o, parent, "failureThreshold", &rd->s->health_failures);
+        read_threshold(rd, o, parent, "successThreshold", &rd->s->health_successes);
+        if (mam_reader_text(rd, o, parent, "path", &text) > 0) {
                 if (!is_path(text)) {
-                        bad_key(rd, parent, "path", "must be a path that begins with '/'");
+                        mam_reader_bad_key(rd, parent, "path", "must be a path that begins with '/'");
                 } else {
-                        copy(rd, &rd->s->health_path, text);
+                        mam_reader_copy(rd, &rd->s->health_path, text);
                 }
         }
 }
 
 /* An array of texts into a NULL-terminated list; check says what is wrong with one, or NULL. */
 static bool read_list(
-                Reader *rd,
+                MamReader *rd,
                 const char *key,
-                const char *(*check)(Reader *rd, const char *text, size_t i),
+                const char *(*check)(MamReader *rd, const char *text, size_t i),
                 char ***ret) {
         _cleanup_(mam_freep) char **list = NULL;
         MamJsonError error;
@@ -363,17 +273,17 @@ static bool read_list(
 
         r = mam_json_get_array(rd->object, rd->parent, key, &o, &error);
         if (r < 0)
-                bad(rd, &error);
+                mam_reader_bad(rd, &error);
         if (r <= 0)
                 return false;
         n = json_object_array_length(o);
         if (n > LIST_MAX) {
-                bad_key(rd, rd->parent, key, "must not have more than %u entries", LIST_MAX);
+                mam_reader_bad_key(rd, rd->parent, key, "must not have more than %u entries", LIST_MAX);
                 return false;
         }
         list = calloc(n + 1, sizeof(*list));
         if (!list) {
-                note(rd, -ENOMEM);
+                mam_reader_note(rd, -ENOMEM);
                 return false;
         }
         snprintf(parent, sizeof(parent), "%s/%s", rd->parent, key);
@@ -387,7 +297,7 @@ static bool read_list(
 
                 if (!text || strlen(text) != (size_t) json_object_get_string_len(item)) {
                         wrong = "must be a string";
-                } else if (strlen(text) > TEXT_MAX) {
+                } else if (strlen(text) > MAM_READER_TEXT_MAX) {
                         wrong = "is too long";
                 }
                 for (const char *c = text; !wrong && *c; c++) {
@@ -402,16 +312,16 @@ static bool read_list(
                 }
                 if (wrong) {
                         snprintf(index, sizeof(index), "%zu", i);
-                        bad_key(rd, parent, index, "%s", wrong);
+                        mam_reader_bad_key(rd, parent, index, "%s", wrong);
                         text = "";
                 }
-                copy(rd, &list[i], text);
+                mam_reader_copy(rd, &list[i], text);
         }
         *ret = MAM_TAKE(list);
         return true;
 }
 
-static const char *check_dependency(Reader *rd, const char *text, size_t i) {
+static const char *check_dependency(MamReader *rd, const char *text, size_t i) {
         (void) i;
         if (!mam_service_id_is_valid(text))
                 return "must be the id of a service";
@@ -420,7 +330,7 @@ static const char *check_dependency(Reader *rd, const char *text, size_t i) {
         return NULL;
 }
 
-static const char *check_route(Reader *rd, const char *text, size_t i) {
+static const char *check_route(MamReader *rd, const char *text, size_t i) {
         (void) rd;
         (void) i;
         if (!is_path(text) || strlen(text) < 2 || text[strlen(text) - 1] == '/')
@@ -428,9 +338,26 @@ static const char *check_route(Reader *rd, const char *text, size_t i) {
         return NULL;
 }
 
-static const char *check_argument(Reader *rd, const char *text, size_t i) {
+/* {version} may stand for a part of its path. */
+static bool is_program(const char *text) {
+        char path[MAM_READER_TEXT_MAX + 1];
+        size_t n = 0;
+
+        while (*text) {
+                if (strncmp(text, MAM_VERSION_MARK, strlen(MAM_VERSION_MARK)) == 0) {
+                        path[n++] = '0';
+                        text += strlen(MAM_VERSION_MARK);
+                } else {
+                        path[n++] = *text++;
+                }
+        }
+        path[n] = '\0';
+        return is_path(path) && !strchr(path, '$') && path[n - 1] != '/';
+}
+
+static const char *check_argument(MamReader *rd, const char *text, size_t i) {
         (void) rd;
-        if (i == 0 && (!is_path(text) || strchr(text, '$') || text[strlen(text) - 1] == '/'))
+        if (i == 0 && !is_program(text))
                 return "must be the absolute path of a program";
         return NULL;
 }
@@ -459,24 +386,25 @@ static bool is_reserved_variable(const char *key) {
         return false;
 }
 
-static void read_environment(Reader *rd) {
+static void read_environment(MamReader *rd) {
         json_object *o;
         char parent[128];
         size_t n = 0;
 
         rd->s->environment = calloc(ENVIRONMENT_MAX + 1, sizeof(char *));
         if (!rd->s->environment) {
-                note(rd, -ENOMEM);
+                mam_reader_note(rd, -ENOMEM);
                 return;
         }
-        if (!get_section(rd, "environment", NULL, parent, &o))
+        if (!mam_reader_section(rd, "environment", NULL, parent, &o))
                 return;
         if (json_object_object_length(o) > (int) ENVIRONMENT_MAX) {
-                bad_key(rd,
-                        rd->parent,
-                        "environment",
-                        "must not have more than %u variables",
-                        ENVIRONMENT_MAX);
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                "environment",
+                                "must not have more than %u variables",
+                                ENVIRONMENT_MAX);
                 return;
         }
 
@@ -487,15 +415,23 @@ static void read_environment(Reader *rd) {
 
                 if (key[0] == '\0' || (key[0] >= '0' && key[0] <= '9') ||
                     key[strspn(key, letters)] != '\0') {
-                        bad_key(rd, parent, key, "is not a name for a variable: letters, digits and '_'");
+                        mam_reader_bad_key(
+                                        rd,
+                                        parent,
+                                        key,
+                                        "is not a name for a variable: letters, digits and '_'");
                 } else if (is_reserved_variable(key)) {
-                        bad_key(rd, parent, key, "is set by mam or systemd and cannot be configured");
+                        mam_reader_bad_key(
+                                        rd,
+                                        parent,
+                                        key,
+                                        "is set by mam or systemd and cannot be configured");
                 } else if (!value) {
-                        bad_key(rd, parent, key, "must be a string");
-                } else if (get_text(rd, o, parent, key, &text) > 0) {
+                        mam_reader_bad_key(rd, parent, key, "must be a string");
+                } else if (mam_reader_text(rd, o, parent, key, &text) > 0) {
                         if (asprintf(&rd->s->environment[n], "%s=%s", key, text) < 0) {
                                 rd->s->environment[n] = NULL;
-                                note(rd, -ENOMEM);
+                                mam_reader_note(rd, -ENOMEM);
                                 return;
                         }
                         n++;
@@ -510,59 +446,68 @@ static bool is_user_name(const char *text) {
                strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
 }
 
-static void read_foreign(Reader *rd) {
+static void read_foreign(MamReader *rd) {
         static const char *const foreign_only[] = { "exec", "user", "socket", "notify" };
+        json_object *exec;
         const char *text;
 
         if (rd->builtin) {
                 for (size_t i = 0; i < MAM_ELEMENTSOF(foreign_only); i++) {
                         if (json_object_object_get_ex(rd->object, foreign_only[i], NULL)) {
-                                bad_key(rd,
-                                        rd->parent,
-                                        foreign_only[i],
-                                        "is for programs of your own; '%s' is one of mam's services",
-                                        rd->s->id);
+                                mam_reader_bad_key(
+                                                rd,
+                                                rd->parent,
+                                                foreign_only[i],
+                                                "is for programs of your own; '%s' is one of mam's services",
+                                                rd->s->id);
                         }
                 }
                 rd->s->notify = true;
                 if (asprintf(&rd->s->user, "mam-%s", rd->s->id) < 0) {
                         rd->s->user = NULL;
-                        note(rd, -ENOMEM);
+                        mam_reader_note(rd, -ENOMEM);
                 }
                 return;
         }
 
-        if (!json_object_object_get_ex(rd->object, "exec", NULL)) {
-                bad_key(rd,
-                        rd->parent,
-                        NULL,
-                        "mam has no service of this name; a program of your own needs \"exec\": [\"/path/to/program\", …]");
+        if (!json_object_object_get_ex(rd->object, "exec", &exec) || !exec) {
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                NULL,
+                                "mam has no service of this name; a program of your own needs \"exec\": [\"/path/to/program\", …]");
                 return;
         }
         if (read_list(rd, "exec", check_argument, &rd->s->exec) && !rd->s->exec[0])
-                bad_key(rd, rd->parent, "exec", "must name a program");
-        (void) get_bool(rd, "socket", &rd->s->socket_activated);
-        (void) get_bool(rd, "notify", &rd->s->notify);
-        if (get_text(rd, rd->object, rd->parent, "user", &text) > 0) {
+                mam_reader_bad_key(rd, rd->parent, "exec", "must name a program");
+        (void) mam_reader_bool(rd, "socket", &rd->s->socket_activated);
+        (void) mam_reader_bool(rd, "notify", &rd->s->notify);
+        if (mam_reader_text(rd, rd->object, rd->parent, "user", &text) > 0) {
                 if (!is_user_name(text)) {
-                        bad_key(rd, rd->parent, "user", "must be the name of a system user");
+                        mam_reader_bad_key(rd, rd->parent, "user", "must be the name of a system user");
                 } else if (strcmp(text, "root") == 0 || strncmp(text, "mam-", 4) == 0) {
-                        bad_key(rd, rd->parent, "user", "must not be root or one of mam's own users");
+                        mam_reader_bad_key(
+                                        rd,
+                                        rd->parent,
+                                        "user",
+                                        "must not be root or one of mam's own users");
                 } else {
-                        copy(rd, &rd->s->user, text);
+                        mam_reader_copy(rd, &rd->s->user, text);
                 }
         }
         if (rd->s->exec && !rd->s->socket_activated && rd->s->port > 0 &&
             rd->s->port + rd->s->max_replicas - 1 > UINT16_MAX) {
-                bad_key(rd,
-                        rd->parent,
-                        "port",
-                        "replica N binds port + N - 1, which leaves no port for %" PRIu32 " replicas",
-                        rd->s->max_replicas);
+                mam_reader_bad_key(
+                                rd,
+                                rd->parent,
+                                "port",
+                                "replica N binds port + N - 1, which leaves no port for %" PRIu32
+                                " replicas",
+                                rd->s->max_replicas);
         }
 }
 
-static void read_routes(Reader *rd) {
+static void read_routes(MamReader *rd) {
         size_t n = 0;
 
         if (read_list(rd, "routes", check_route, &rd->s->routes))
@@ -571,31 +516,32 @@ static void read_routes(Reader *rd) {
                 n++;
         rd->s->routes = calloc(n + 1, sizeof(char *));
         if (!rd->s->routes) {
-                note(rd, -ENOMEM);
+                mam_reader_note(rd, -ENOMEM);
                 return;
         }
         for (size_t i = 0; i < n; i++)
-                copy(rd, &rd->s->routes[i], rd->builtin->routes[i]);
+                mam_reader_copy(rd, &rd->s->routes[i], rd->builtin->routes[i]);
 }
 
-static void keep_definition(Reader *rd) {
+static void keep_definition(MamReader *rd) {
         _cleanup_(json_object_putp) json_object *whole = json_object_new_object();
 
         if (!whole || json_object_object_add(whole, rd->s->id, json_object_get(rd->object)) < 0) {
-                note(rd, -ENOMEM);
+                mam_reader_note(rd, -ENOMEM);
                 return;
         }
-        copy(rd, &rd->s->definition, mam_json_to_string(whole));
+        mam_reader_copy(rd, &rd->s->definition, mam_json_to_string(whole));
 }
 
 int mam_config_read_service(MamServiceConfig *ret, MamConfigFile *f, const char *id, json_object *object) {
         static const char *const known[] = {
-                "name",         "type",        "port",        "replicas",    "resources", "healthCheck",
-                "dependencies", "environment", "minReplicas", "maxReplicas", "listen",    "exec",
-                "user",         "socket",      "notify",      "routes",      "tasksMax",  NULL,
+                "name",        "type",         "port",        "replicas",    "resources",
+                "healthCheck", "dependencies", "environment", "minReplicas", "maxReplicas",
+                "listen",      "exec",         "user",        "socket",      "notify",
+                "routes",      "tasksMax",     "scaling",     NULL,
         };
         _cleanup_(mam_service_config_done) MamServiceConfig s = { 0 };
-        Reader rd = { .file = f, .s = &s, .object = object, .builtin = mam_builtin_find(id) };
+        MamReader rd = { .file = f, .s = &s, .object = object, .builtin = mam_builtin_find(id) };
         const char *text;
 
         assert(ret);
@@ -604,22 +550,22 @@ int mam_config_read_service(MamServiceConfig *ret, MamConfigFile *f, const char 
 
         snprintf(rd.parent, sizeof(rd.parent), "/%s", id);
         if (!json_object_is_type(object, json_type_object)) {
-                bad_key(&rd, rd.parent, NULL, "must be an object");
+                mam_reader_bad_key(&rd, rd.parent, NULL, "must be an object");
                 return rd.r < 0 ? rd.r : 0;
         }
 
-        copy(&rd, &s.id, id);
-        copy(&rd, &s.name, id);
-        copy(&rd, &s.file, f->path);
+        mam_reader_copy(&rd, &s.id, id);
+        mam_reader_copy(&rd, &s.name, id);
+        mam_reader_copy(&rd, &s.file, f->path);
         if (rd.r < 0)
                 return rd.r;
         s.line = mam_json_locate(f->text, f->size, rd.parent);
         s.database = rd.builtin && rd.builtin->database;
         s.cache = rd.builtin && rd.builtin->cache;
 
-        note(&rd, mam_config_warn_unknown(f, object, rd.parent, known));
-        if (get_text(&rd, object, rd.parent, "name", &text) > 0)
-                copy(&rd, &s.name, text);
+        mam_reader_note(&rd, mam_config_warn_unknown(f, object, rd.parent, known));
+        if (mam_reader_text(&rd, object, rd.parent, "name", &text) > 0)
+                mam_reader_copy(&rd, &s.name, text);
         read_type(&rd);
         read_address(&rd);
         read_replicas(&rd);
@@ -628,11 +574,12 @@ int mam_config_read_service(MamServiceConfig *ret, MamConfigFile *f, const char 
         if (!read_list(&rd, "dependencies", check_dependency, &s.dependencies)) {
                 s.dependencies = calloc(1, sizeof(char *));
                 if (!s.dependencies)
-                        note(&rd, -ENOMEM);
+                        mam_reader_note(&rd, -ENOMEM);
         }
         read_environment(&rd);
         read_routes(&rd);
         read_foreign(&rd);
+        mam_config_read_scaling(&rd);
         keep_definition(&rd);
         if (rd.r < 0)
                 return rd.r;

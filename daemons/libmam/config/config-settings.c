@@ -7,6 +7,7 @@
  * notice, never silently ignored.
  */
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "libmam/config/config-internal.h"
 
 #define CREDENTIAL_PREFIX "credential:"
+#define WEBHOOK_SIZE_MAX  2048U
 
 typedef struct Section {
         const char *name;
@@ -24,8 +26,9 @@ typedef struct Section {
 
 static const char *const registry_keys[] = { "enabled", "url", "auth", "token", NULL };
 static const char *const networking_keys[] = { "enabled", "serviceMesh", "loadBalancer", "dns", NULL };
-static const char *const monitoring_keys[] = { "enabled", "prometheus",    "grafana",
-                                               "jaeger",  "elasticsearch", NULL };
+static const char *const monitoring_keys[] = {
+        "enabled", "prometheus", "grafana", "jaeger", "elasticsearch", "alertWebhooks", NULL,
+};
 static const char *const security_keys[] = { "enabled", "tls", "rbac", "networkPolicies", "secrets", NULL };
 static const char *const scaling_keys[] = {
         "enabled", "hpa", "vpa", "minReplicas", "maxReplicas", "targetCPU", "targetMemory", NULL,
@@ -41,23 +44,16 @@ static const Section sections[] = {
 static const struct {
         const char *section, *key, *message;
 } not_yet[] = {
-        { "registry",
-          "enabled",
-          "mam does not act on this yet: there is no registry; services find each other through the gateway and D-Bus" },
         { "networking", "serviceMesh", "mam does not act on this yet: services meet over local sockets" },
         { "networking", "loadBalancer", "mam does not act on this: its own gateway balances" },
-        { "networking",
-          "dns",
-          "mam does not act on this yet: services are found through the gateway and D-Bus" },
+        { "networking", "dns", "only mam's registry answers DNS: \"consul\", with registry.enabled" },
         { "monitoring",
           "prometheus",
-          "mam does not act on this yet as a whole: each replica serves /metrics, nothing gathers them" },
+          "each replica serves /metrics; only with registry.enabled does Prometheus find them all in one place" },
         { "monitoring", "grafana", "mam does not act on this yet: it brings no dashboards" },
         { "monitoring", "jaeger", "mam does not act on this yet: traces are passed on and not exported" },
         { "monitoring", "elasticsearch", "mam does not act on this: logs are in the journal" },
         { "security", "tls", "mam does not act on this yet: the gateway serves plain HTTP" },
-        { "scaling", "hpa", "mam does not act on this yet: replicas change by `mamctl scale` only" },
-        { "scaling", "vpa", "mam does not act on this yet: limits change by SetLimits only" },
 };
 
 typedef struct Reader {
@@ -151,6 +147,17 @@ static bool is_asked_for(json_object *o, const char *key) {
         return text[0] != '\0' && strcmp(text, "none") != 0;
 }
 
+static bool is_done_by_registry(Reader *rd, json_object *o, const char *key) {
+        json_object *v;
+
+        if (!rd->c->registry_enabled)
+                return false;
+        if (strcmp(key, "dns") == 0)
+                return json_object_object_get_ex(o, key, &v) &&
+                       strcmp(json_object_get_string(v), "consul") == 0;
+        return strcmp(key, "prometheus") == 0;
+}
+
 static void report_not_yet(Reader *rd, const char *name, json_object *o) {
         json_object *enabled;
         char parent[32];
@@ -162,14 +169,16 @@ static void report_not_yet(Reader *rd, const char *name, json_object *o) {
 
         snprintf(parent, sizeof(parent), "/%s", name);
         for (size_t i = 0; i < MAM_ELEMENTSOF(not_yet); i++) {
-                if (strcmp(not_yet[i].section, name) == 0 && is_asked_for(o, not_yet[i].key))
+                if (strcmp(not_yet[i].section, name) == 0 && is_asked_for(o, not_yet[i].key) &&
+                    !is_done_by_registry(rd, o, not_yet[i].key))
                         report(rd, MAM_PROBLEM_NOTICE, parent, not_yet[i].key, not_yet[i].message);
         }
 }
 
 static void read_switches(Reader *rd, const char *name, json_object *o, const char *const *known) {
         static const char *const texts[] = { "url",         "token",       "loadBalancer", "dns",
-                                             "minReplicas", "maxReplicas", "targetCPU",    "targetMemory" };
+                                             "minReplicas", "maxReplicas", "targetCPU",    "targetMemory",
+                                             "hpa",         "vpa",         "alertWebhooks" };
         char parent[32];
 
         snprintf(parent, sizeof(parent), "/%s", name);
@@ -186,6 +195,63 @@ static void read_switches(Reader *rd, const char *name, json_object *o, const ch
         }
 }
 
+/* Port 80 of the scheme would be a surprise: without a port it is the registry's own. */
+static bool listen_of_url(const char *url, char ret[static 80]) {
+        unsigned char address[sizeof(struct in6_addr)];
+        char host[64], inner[64];
+        unsigned long port = 5000;
+        const char *rest, *end;
+        size_t n;
+
+        if (strncmp(url, "http://", 7) != 0)
+                return false;
+        rest = url + 7;
+        n = rest[0] == '[' ? strcspn(rest, "]") + 1 : strcspn(rest, ":/");
+        if (n < 1 || n >= sizeof(host))
+                return false;
+        memcpy(host, rest, n);
+        host[n] = '\0';
+        end = rest + n;
+        if (*end == ':') {
+                char *after;
+
+                if (end[1] < '1' || end[1] > '9')
+                        return false;
+                port = strtoul(end + 1, &after, 10);
+                end = after;
+        }
+        if (port > UINT16_MAX || (*end != '\0' && strcmp(end, "/") != 0))
+                return false;
+
+        if (host[0] == '[') {
+                memcpy(inner, host + 1, n - 2);
+                inner[n - 2] = '\0';
+                if (host[n - 1] != ']' || inet_pton(AF_INET6, inner, address) != 1)
+                        return false;
+        } else if (strcmp(host, "localhost") == 0) {
+                snprintf(host, sizeof(host), "127.0.0.1");
+        } else if (inet_pton(AF_INET, host, address) != 1) {
+                return false;
+        }
+        snprintf(ret, 80, "%s:%lu", host, port);
+        return true;
+}
+
+static void read_registry_url(Reader *rd, const char *url) {
+        char listen[80];
+
+        if (!listen_of_url(url, listen)) {
+                report(rd,
+                       MAM_PROBLEM_ERROR,
+                       "/registry",
+                       "url",
+                       "must be \"http://ADDRESS:PORT\" with localhost or an address of this machine: there the registry "
+                       "listens");
+                return;
+        }
+        copy(rd, &rd->c->registry_listen, listen);
+}
+
 static void read_registry(Reader *rd, json_object *o) {
         MamJsonError error;
         const char *text;
@@ -193,8 +259,10 @@ static void read_registry(Reader *rd, json_object *o) {
         /* wrong types are reported by read_switches() */
         (void) mam_json_get_bool(o, "/registry", "enabled", &rd->c->registry_enabled, &error);
         (void) mam_json_get_bool(o, "/registry", "auth", &rd->c->registry_auth, &error);
-        if (get_text(rd, o, "/registry", "url", &text))
+        if (get_text(rd, o, "/registry", "url", &text)) {
                 copy(rd, &rd->c->registry_url, text);
+                read_registry_url(rd, text);
+        }
         if (!get_text(rd, o, "/registry", "token", &text) || text[0] == '\0' ||
             strncmp(text, CREDENTIAL_PREFIX, strlen(CREDENTIAL_PREFIX)) == 0)
                 return;
@@ -206,10 +274,32 @@ static void read_registry(Reader *rd, json_object *o) {
                "a token in plain text; mam-setup moves it to the credential mam.registry.token");
 }
 
+/* false, "recommend" or true. */
+static void read_mode(Reader *rd, json_object *o, const char *key, MamScalingMode *ret) {
+        json_object *v;
+
+        if (!json_object_object_get_ex(o, key, &v) || !v)
+                return;
+        if (json_object_is_type(v, json_type_boolean)) {
+                *ret = json_object_get_boolean(v) ? MAM_SCALING_AUTO : MAM_SCALING_OFF;
+        } else if (json_object_is_type(v, json_type_string) &&
+                   strcmp(json_object_get_string(v), "recommend") == 0) {
+                *ret = MAM_SCALING_RECOMMEND;
+        } else {
+                report(rd, MAM_PROBLEM_ERROR, "/scaling", key, "must be true, false or \"recommend\"");
+        }
+}
+
 static void read_scaling(Reader *rd, json_object *o) {
         int64_t min = rd->c->min_replicas, max = rd->c->max_replicas, cpu = 70, memory = 80;
         MamJsonError error;
 
+        /* a wrong type is reported by read_switches() */
+        (void) mam_json_get_bool(o, "/scaling", "enabled", &rd->c->scaling_enabled, &error);
+        if (rd->c->scaling_enabled) {
+                read_mode(rd, o, "hpa", &rd->c->horizontal);
+                read_mode(rd, o, "vpa", &rd->c->vertical);
+        }
         check(rd,
               mam_json_get_int(o, "/scaling", "minReplicas", 0, MAM_CONFIG_REPLICAS_MAX, &min, &error),
               &error);
@@ -238,6 +328,82 @@ static bool dsn_has_password(const char *dsn) {
                 return false;
         at = strchr(rest + 3, '@');
         return at && memchr(rest + 3, ':', (size_t) (at - rest - 3));
+}
+
+static const char *wrong_webhook(const char *text, size_t size) {
+        const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
+                           : strncmp(text, "https://", 8) == 0 ? text + 8
+                                                               : NULL;
+
+        if (!host || strcspn(host, "/?#") == 0 || host[0] == ':')
+                return "must be an http:// or https:// URL";
+        if (size > WEBHOOK_SIZE_MAX || strlen(text) != size)
+                return "is too long";
+        for (const char *c = text; *c; c++) {
+                if ((unsigned char) *c <= 0x20 || *c == 0x7f)
+                        return "must not contain spaces or control characters";
+        }
+        return NULL;
+}
+
+static void read_webhook(Reader *rd, json_object *item, size_t i) {
+        const char *text = json_object_is_type(item, json_type_string) ? json_object_get_string(item) : NULL;
+        const char *wrong = text ? wrong_webhook(text, (size_t) json_object_get_string_len(item))
+                                 : "must be a string";
+        char index[16];
+
+        for (size_t j = 0; !wrong && rd->c->alert_webhooks[j]; j++) {
+                if (strcmp(rd->c->alert_webhooks[j], text) == 0)
+                        wrong = "is listed twice";
+        }
+        if (wrong) {
+                snprintf(index, sizeof(index), "%zu", i);
+                report(rd, MAM_PROBLEM_ERROR, "/monitoring/alertWebhooks", index, wrong);
+                return;
+        }
+        for (size_t j = 0;; j++) {
+                if (!rd->c->alert_webhooks[j]) {
+                        copy(rd, &rd->c->alert_webhooks[j], text);
+                        return;
+                }
+        }
+}
+
+static void read_monitoring(Reader *rd, json_object *o) {
+        bool enabled = true;
+        MamJsonError error;
+        json_object *list;
+        size_t n;
+        int r;
+
+        (void) mam_json_get_bool(o, "/monitoring", "enabled", &enabled, &error);
+        r = mam_json_get_array(o, "/monitoring", "alertWebhooks", &list, &error);
+        check(rd, r, &error);
+        if (r <= 0)
+                return;
+        n = json_object_array_length(list);
+        if (n > MAM_CONFIG_WEBHOOKS_MAX) {
+                report(rd,
+                       MAM_PROBLEM_ERROR,
+                       "/monitoring",
+                       "alertWebhooks",
+                       "must not have more than 16 entries");
+                return;
+        }
+        mam_config_free_strings(rd->c->alert_webhooks);
+        rd->c->alert_webhooks = calloc(n + 1, sizeof(char *));
+        if (!rd->c->alert_webhooks) {
+                note(rd, -ENOMEM);
+                return;
+        }
+        for (size_t i = 0; i < n; i++)
+                read_webhook(rd, json_object_array_get_idx(list, i), i);
+        if (!enabled) {
+                mam_config_free_strings(rd->c->alert_webhooks);
+                rd->c->alert_webhooks = calloc(1, sizeof(char *));
+                if (!rd->c->alert_webhooks)
+                        note(rd, -ENOMEM);
+        }
 }
 
 /* redis://host[:port] or unix:///path; whoever connects logs in with the credential redis.password. */
@@ -325,6 +491,8 @@ int mam_config_read_settings(MamConfigFile *f, json_object *root) {
                         read_registry(&rd, o);
                 } else if (strcmp(sections[i].name, "scaling") == 0) {
                         read_scaling(&rd, o);
+                } else if (strcmp(sections[i].name, "monitoring") == 0) {
+                        read_monitoring(&rd, o);
                 }
                 report_not_yet(&rd, sections[i].name, o);
         }

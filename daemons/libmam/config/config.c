@@ -14,7 +14,7 @@
 #include "libmam/config/config-internal.h"
 #include "libmam/util/macro.h"
 
-static void free_strings(char **list) {
+void mam_config_free_strings(char **list) {
         for (char **s = list; s && *s; s++)
                 free(*s);
         free(list);
@@ -25,13 +25,16 @@ void mam_service_config_done(MamServiceConfig *s) {
         free(s->name);
         free(s->listen);
         free(s->health_path);
-        free_strings(s->dependencies);
-        free_strings(s->environment);
-        free_strings(s->exec);
+        mam_config_free_strings(s->dependencies);
+        mam_config_free_strings(s->environment);
+        mam_config_free_strings(s->exec);
         free(s->user);
-        free_strings(s->routes);
+        mam_config_free_strings(s->routes);
         free(s->definition);
         free(s->file);
+        free(s->program);
+        free(s->image);
+        free(s->version);
         *s = (MamServiceConfig){ 0 };
 }
 
@@ -53,6 +56,8 @@ MamConfig *mam_config_free(MamConfig *c) {
         free(c->version);
         free(c->environment);
         free(c->registry_url);
+        free(c->registry_listen);
+        mam_config_free_strings(c->alert_webhooks);
         free(c->registry_token);
         free(c->postgresql_dsn);
         free(c->redis_dsn);
@@ -336,4 +341,24 @@ const char *mam_probe_type_to_string(MamProbeType t) {
         };
 
         return t >= 0 && t < _MAM_PROBE_TYPE_MAX ? names[t] : NULL;
+}
+
+static const char *const scaling_modes[] = {
+        [MAM_SCALING_OFF] = "off",
+        [MAM_SCALING_RECOMMEND] = "recommend",
+        [MAM_SCALING_AUTO] = "auto",
+};
+
+const char *mam_scaling_mode_to_string(MamScalingMode m) {
+        return m >= 0 && m < _MAM_SCALING_MODE_MAX ? scaling_modes[m] : NULL;
+}
+
+MamScalingMode mam_scaling_mode_from_string(const char *s) {
+        assert(s);
+
+        for (int m = 0; m < _MAM_SCALING_MODE_MAX; m++) {
+                if (strcmp(scaling_modes[m], s) == 0)
+                        return (MamScalingMode) m;
+        }
+        return _MAM_SCALING_MODE_INVALID;
 }

@@ -22,8 +22,11 @@ typedef struct MamConfigProblem MamConfigProblem;
 
 #define MAM_CONFIG_SERVICES_MAX 64U
 #define MAM_CONFIG_REPLICAS_MAX 100U
+#define MAM_CONFIG_WEBHOOKS_MAX 16U
 #define MAM_CONFIG_PROBLEMS_MAX 256U /* what comes on top is counted in one last notice */
 #define MAM_CONFIG_FILE_MAX     (1024UL * 1024UL)
+
+#define MAM_REGISTRY_LISTEN_DEFAULT "127.0.0.1:5000" /* as mam-registry.socket */
 
 typedef enum MamServiceType {
         MAM_SERVICE_TYPE_GATEWAY,
@@ -42,6 +45,33 @@ typedef enum MamProbeType {
         _MAM_PROBE_TYPE_MAX,
         _MAM_PROBE_TYPE_INVALID = -EINVAL,
 } MamProbeType;
+
+/* Who decides about numbers or sizes: nobody, an adviser that only says what it would do, or autoscaling. */
+typedef enum MamScalingMode {
+        MAM_SCALING_OFF,
+        MAM_SCALING_RECOMMEND,
+        MAM_SCALING_AUTO,
+        _MAM_SCALING_MODE_MAX,
+        _MAM_SCALING_MODE_INVALID = -EINVAL,
+} MamScalingMode;
+
+/* "scaling" of a service. A target of 0 is not looked at. */
+typedef struct MamScalingConfig {
+        MamScalingMode horizontal;      /* default: scaling.hpa for type service, off for others */
+        MamScalingMode vertical;        /* default: scaling.vpa for type service, off for others */
+        uint32_t target_cpu_percent;    /* of the CPU limit, over all replicas; default scaling.targetCPU */
+        uint32_t target_memory_percent; /* of the memory limit; default scaling.targetMemory */
+        double target_in_flight;        /* requests in flight per replica; "targetInFlight" */
+        double target_rps;              /* requests a second per replica; "targetRPS" */
+        uint64_t target_latency_usec;   /* p99 of the last minute; "targetLatency" */
+        uint32_t target_pressure_percent; /* PSI some avg10 of CPU, the worst replica; "targetPressure" */
+        uint64_t down_window_usec;        /* "scaleDownWindow", default 300 s */
+        uint64_t idle_usec; /* to zero, where minReplicas is 0, after so long without a request;
+                               "scaleToZeroAfter", default 60 s */
+        uint64_t min_cpu_millis, max_cpu_millis;     /* bounds of vertical; 0: 25m, what the host has */
+        uint64_t min_memory_bytes, max_memory_bytes; /* 0: 250 MB (not above the configured limit), what the
+                                                        host has */
+} MamScalingConfig;
 
 typedef enum MamProblemLevel {
         MAM_PROBLEM_ERROR,   /* the service is left out, or its last good definition stands */
@@ -74,6 +104,9 @@ struct MamServiceConfig {
         char *health_path;     /* default "/health" */
         uint64_t health_interval_usec;
         uint64_t health_timeout_usec;
+        uint32_t health_failures;  /* healthCheck.failureThreshold, default 3: so many in a row: unhealthy */
+        uint32_t health_successes; /* healthCheck.successThreshold, default 1: so many in a row: healthy */
+        MamScalingConfig scaling;
         char **dependencies; /* NULL-terminated ids */
         char **environment;  /* NULL-terminated "KEY=value" */
         char **exec;         /* NULL-terminated argv of a foreign program, or NULL for a built-in one */
@@ -87,6 +120,12 @@ struct MamServiceConfig {
         char *definition; /* owned; {"<id>": {…}} as it stood in its file, compact */
         char *file;       /* where it was defined */
         unsigned line;
+
+        /* Of a revision, by mam_revision_apply(); NULL and "" in what the loader returns. */
+        char *program;     /* runs in place of the program of a built-in service, or NULL */
+        char *image;       /* folder that the program finds as its root, or NULL */
+        char *version;     /* or NULL */
+        char revision[16]; /* its name, or "" */
 };
 
 struct MamConfig {
@@ -97,12 +136,17 @@ struct MamConfig {
         char *environment; /* "production", "development", … */
         bool registry_enabled;
         char *registry_url;
+        char *registry_listen; /* where it listens, as the url says: "127.0.0.1:5000", "[::]:5000" */
         bool registry_auth;
         char *registry_token; /* plain text found in the file, or NULL; setup moves it to a credential */
         char *postgresql_dsn; /* "external": {"postgresql": …}: replaces the suite's own, or NULL */
         char *redis_dsn;      /* likewise: redis://host:port or unix:///path */
         uint32_t min_replicas, max_replicas;
         uint32_t target_cpu_percent, target_memory_percent;
+        bool scaling_enabled;                /* default true; false: every mode of every service is off */
+        MamScalingMode horizontal, vertical; /* scaling.hpa, scaling.vpa: false, "recommend", true; all off
+                                                if scaling.enabled is false */
+        char **alert_webhooks;               /* NULL-terminated http(s) URLs: monitoring.alertWebhooks */
 
         MamServiceConfig *services; /* in file order */
         size_t n_services;
@@ -141,6 +185,8 @@ int mam_config_service_to_json(char **ret, const MamServiceConfig *s);
 bool mam_service_id_is_valid(const char *id);
 const char *mam_service_type_to_string(MamServiceType t);
 const char *mam_probe_type_to_string(MamProbeType t);
+const char *mam_scaling_mode_to_string(MamScalingMode m);
+MamScalingMode mam_scaling_mode_from_string(const char *s);
 
 /*
  * Names derived from a service id and a replica number (from 1): the single room for them.
@@ -168,6 +214,10 @@ void mam_replica_socket_path(
 bool mam_service_has_replica_socket(const MamServiceConfig *s);
 /* mam-ID.socket exists for it: it has a port and takes sockets from systemd. */
 bool mam_service_has_public_socket(const MamServiceConfig *s);
+/* How many instances have units: beyond max_replicas there is room for the new ones of a rollout. 2 ×
+ * max_replicas, at most MAM_CONFIG_REPLICAS_MAX; max_replicas where instances have ports of their own or
+ * share one set of data (postgresql, redis). */
+uint32_t mam_service_instances_max(const MamServiceConfig *s);
 /* $PORT of replica n of a foreign program that binds it itself: port + n - 1; 0 for all others. */
 uint16_t mam_service_own_port(const MamServiceConfig *s, uint32_t n);
 /* Where replica n is reached: the path of its unix socket, or "127.0.0.1:PORT". */

@@ -173,6 +173,21 @@ TEST(each_wrong_settings_file_is_told_what_is_wrong_where) {
                   "microservices.json:3: scaling.minReplicas: must not be above maxReplicas" },
                 { "{\n\"scaling\": {\n\"maxReplicas\": 1000 } }",
                   "microservices.json:3: scaling.maxReplicas: must be an integer from 1 to 100" },
+                { "{ \"scaling\": {\n\"hpa\": \"on\", \"vpa\": 1 } }",
+                  "microservices.json:2: scaling.hpa: must be true, false or \"recommend\"\n"
+                  "microservices.json:2: scaling.vpa: must be true, false or \"recommend\"" },
+                { "{ \"registry\": {\n\"url\": \"http://registry.example:5000\" } }",
+                  "microservices.json:2: registry.url: must be \"http://ADDRESS:PORT\" with localhost or an address of this "
+                  "machine: there the registry listens" },
+                { "{ \"registry\": { \"enabled\": true, \"url\": \"http://localhost:6379\" } }",
+                  "services.json:1: redis.port: 6379 is the port of the registry" },
+                { "{ \"monitoring\": { \"alertWebhooks\": \"http://x\" } }",
+                  "microservices.json:1: monitoring.alertWebhooks: must be an array" },
+                { "{ \"monitoring\": { \"alertWebhooks\": [\n\"ftp://x\",\n5,\n\"http://a b\",\n\"http://x\",\n\"http://x\" ] } }",
+                  "microservices.json:2: monitoring.alertWebhooks.0: must be an http:// or https:// URL\n"
+                  "microservices.json:3: monitoring.alertWebhooks.1: must be a string\n"
+                  "microservices.json:4: monitoring.alertWebhooks.2: must not contain spaces or control characters\n"
+                  "microservices.json:6: monitoring.alertWebhooks.4: is listed twice" },
                 { "{ \"scaling\": { \"HPA\": true } }",
                   "microservices.json:1: scaling.HPA: unknown key, ignored; did you mean \"hpa\"?" },
                 { "{ \"security\": { \"tls\": \"yes\" } }",
@@ -217,12 +232,135 @@ TEST(a_setting_that_is_not_acted_on_is_a_notice_and_one_switched_off_is_silent) 
         on = load(&f, false);
         problems_of(&f, on, &b, MAM_PROBLEM_NOTICE);
         ASSERT_STREQ(mam_buffer_bytes(&b),
-                     "microservices.json:2: networking.dns: mam does not act on this yet: services are found through the "
-                     "gateway and D-Bus");
+                     "microservices.json:2: networking.dns: only mam's registry answers DNS: \"consul\", with "
+                     "registry.enabled");
 
         put(&f, "microservices.json", "{ \"networking\": { \"enabled\": false,\n \"dns\": \"consul\" } }");
         off = load(&f, false);
         ASSERT_EQ(off->n_problems, 0);
+}
+
+TEST(what_the_registry_does_is_no_notice) {
+        _cleanup_(folder_done) Folder f = folder_new();
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+
+        put(&f, "services.json", "{}");
+        put(&f,
+            "microservices.json",
+            "{ \"networking\": { \"dns\": \"consul\" }, \"monitoring\": { \"prometheus\": true,"
+            "  \"alertWebhooks\": [ \"http://127.0.0.1:9093/api/v2/alerts\", \"https://hooks.example/x\" ] },"
+            "  \"registry\": { \"enabled\": true, \"auth\": true, \"url\": \"http://[::1]:5001/\" } }");
+        c = load(&f, false);
+        ASSERT_EQ(c->n_problems, 0);
+        ASSERT_TRUE(c->registry_enabled && c->registry_auth);
+        ASSERT_STREQ(c->registry_listen, "[::1]:5001");
+        ASSERT_STREQ(c->alert_webhooks[0], "http://127.0.0.1:9093/api/v2/alerts");
+        ASSERT_STREQ(c->alert_webhooks[1], "https://hooks.example/x");
+        ASSERT_TRUE(!c->alert_webhooks[2]);
+        mam_config_freep(&c);
+
+        put(&f,
+            "microservices.json",
+            "{ \"monitoring\": { \"enabled\": false, \"alertWebhooks\": [ \"http://x\" ] } }");
+        c = load(&f, false);
+        ASSERT_EQ(c->n_problems, 0);
+        ASSERT_TRUE(!c->registry_enabled && !c->alert_webhooks[0]);
+        ASSERT_STREQ(c->registry_listen, "127.0.0.1:5000");
+}
+
+TEST(autoscaling_follows_the_settings_for_services_only) {
+        _cleanup_(folder_done) Folder f = folder_new();
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+
+        put(&f,
+            "services.json",
+            "{ \"project-manager\": {}, \"api-gateway\": { \"type\": \"gateway\" },"
+            "  \"redis\": { \"type\": \"infrastructure\", \"scaling\": { \"vertical\": \"recommend\" } },"
+            "  \"a\": { \"exec\": [ \"/a\" ], \"scaling\": { \"horizontal\": \"off\", \"targetCPU\": 0 } } }");
+        put(&f,
+            "microservices.json",
+            "{ \"scaling\": { \"hpa\": true, \"vpa\": \"recommend\", \"targetCPU\": 60 } }");
+        c = load(&f, false);
+        ASSERT_EQ(c->n_problems, 0);
+        ASSERT_EQ(c->services[0].scaling.horizontal, MAM_SCALING_AUTO);
+        ASSERT_EQ(c->services[0].scaling.vertical, MAM_SCALING_RECOMMEND);
+        ASSERT_EQ(c->services[0].scaling.target_cpu_percent, 60);
+        ASSERT_EQ(c->services[0].scaling.target_memory_percent, 80);
+        ASSERT_EQ(c->services[1].scaling.horizontal, MAM_SCALING_OFF);
+        ASSERT_EQ(c->services[1].scaling.vertical, MAM_SCALING_OFF);
+        ASSERT_EQ(c->services[2].scaling.horizontal, MAM_SCALING_OFF);
+        ASSERT_EQ(c->services[2].scaling.vertical, MAM_SCALING_RECOMMEND);
+        ASSERT_EQ(c->services[3].scaling.horizontal, MAM_SCALING_OFF);
+        ASSERT_EQ(c->services[3].scaling.vertical, MAM_SCALING_RECOMMEND);
+        ASSERT_EQ(c->services[3].scaling.target_cpu_percent, 0);
+        mam_config_freep(&c);
+
+        put(&f,
+            "microservices.json",
+            "{ \"scaling\": { \"enabled\": false, \"hpa\": true, \"vpa\": true } }");
+        c = load(&f, false);
+        for (size_t i = 0; i < c->n_services; i++) {
+                ASSERT_EQ(c->services[i].scaling.horizontal, MAM_SCALING_OFF);
+                ASSERT_EQ(c->services[i].scaling.vertical, MAM_SCALING_OFF);
+        }
+}
+
+TEST(scaling_of_a_service_is_read_whole) {
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+        const MamScalingConfig *s;
+        static const char text[] =
+                        "{ \"a\": { \"exec\": [ \"/a\" ], \"scaling\": { \"horizontal\": \"auto\", \"vertical\": \"auto\","
+                        "  \"targetCPU\": 150, \"targetMemory\": 90, \"targetInFlight\": 2.5, \"targetRPS\": 100,"
+                        "  \"targetLatency\": \"200ms\", \"targetPressure\": 20, \"scaleDownWindow\": 0,"
+                        "  \"scaleToZeroAfter\": \"10min\", \"minCPU\": \"50m\", \"maxCPU\": \"4\", \"minMemory\": \"64Mi\","
+                        "  \"maxMemory\": \"2Gi\" },"
+                        "  \"healthCheck\": { \"failureThreshold\": 5, \"successThreshold\": 2 } }, \"redis\": {} }";
+
+        ASSERT_OK(mam_config_load_text(&c, text, sizeof(text) - 1));
+        ASSERT_EQ(c->n_problems, 0);
+        s = &c->services[0].scaling;
+        ASSERT_EQ(s->horizontal, MAM_SCALING_AUTO);
+        ASSERT_EQ(s->vertical, MAM_SCALING_AUTO);
+        ASSERT_EQ(s->target_cpu_percent, 150);
+        ASSERT_EQ(s->target_memory_percent, 90);
+        ASSERT_TRUE(s->target_in_flight > 2.4 && s->target_in_flight < 2.6);
+        ASSERT_TRUE(s->target_rps > 99.9 && s->target_rps < 100.1);
+        ASSERT_EQ(s->target_latency_usec, 200000);
+        ASSERT_EQ(s->target_pressure_percent, 20);
+        ASSERT_EQ(s->down_window_usec, 0);
+        ASSERT_EQ(s->idle_usec, 600000000);
+        ASSERT_EQ(s->min_cpu_millis, 50);
+        ASSERT_EQ(s->max_cpu_millis, 4000);
+        ASSERT_EQ(s->min_memory_bytes, 64U << 20);
+        ASSERT_EQ(s->max_memory_bytes, 2ULL << 30);
+        ASSERT_EQ(c->services[0].health_failures, 5);
+        ASSERT_EQ(c->services[0].health_successes, 2);
+        ASSERT_EQ(c->services[1].health_failures, 3);
+        ASSERT_EQ(c->services[1].health_successes, 1);
+        ASSERT_EQ(c->services[1].scaling.down_window_usec, 300000000);
+        ASSERT_EQ(c->services[1].scaling.idle_usec, 60000000);
+
+        for (int m = 0; m < _MAM_SCALING_MODE_MAX; m++)
+                ASSERT_EQ(mam_scaling_mode_from_string(mam_scaling_mode_to_string((MamScalingMode) m)), m);
+        ASSERT_TRUE(mam_scaling_mode_from_string("on") < 0);
+        ASSERT_TRUE(!mam_scaling_mode_to_string(_MAM_SCALING_MODE_INVALID));
+}
+
+TEST(there_is_room_for_the_new_replicas_of_a_rollout_where_they_share_nothing) {
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+        static const char text[] =
+                        "{ \"a\": { \"exec\": [ \"/a\" ], \"port\": 8000, \"maxReplicas\": 4 },"
+                        "  \"b\": { \"exec\": [ \"/b\" ], \"port\": 9000, \"socket\": true, \"maxReplicas\": 4 },"
+                        "  \"d\": { \"exec\": [ \"/d\" ], \"maxReplicas\": 51 },"
+                        "  \"redis\": { \"maxReplicas\": 3 }, \"postgresql\": {}, \"project-manager\": {} }";
+
+        ASSERT_OK(mam_config_load_text(&c, text, sizeof(text) - 1));
+        ASSERT_EQ(mam_service_instances_max(&c->services[0]), 4);
+        ASSERT_EQ(mam_service_instances_max(&c->services[1]), 8);
+        ASSERT_EQ(mam_service_instances_max(&c->services[2]), 100);
+        ASSERT_EQ(mam_service_instances_max(&c->services[3]), 3);
+        ASSERT_EQ(mam_service_instances_max(&c->services[4]), 1);
+        ASSERT_EQ(mam_service_instances_max(&c->services[5]), 20);
 }
 
 TEST(missing_files_are_named_and_a_missing_folder_is_an_error) {

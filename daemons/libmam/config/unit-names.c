@@ -14,7 +14,7 @@
 #include "libmam/config/config.h"
 
 /* Also keeps ids apart from mam's own units: mam-manager.service, mam-setup.path. */
-static const char *const reserved[] = { "manager", "setup", NULL };
+static const char *const reserved[] = { "manager", "setup", "registry", "alerts", NULL };
 
 bool mam_service_id_is_valid(const char *id) {
         size_t n;
@@ -73,6 +73,15 @@ bool mam_service_has_replica_socket(const MamServiceConfig *s) {
 
 bool mam_service_has_public_socket(const MamServiceConfig *s) {
         return s->port > 0 && mam_service_has_replica_socket(s);
+}
+
+uint32_t mam_service_instances_max(const MamServiceConfig *s) {
+        assert(s);
+
+        if (s->probe == MAM_PROBE_POSTGRESQL || s->probe == MAM_PROBE_REDIS ||
+            mam_service_own_port(s, 1) > 0)
+                return s->max_replicas;
+        return s->max_replicas > MAM_CONFIG_REPLICAS_MAX / 2 ? MAM_CONFIG_REPLICAS_MAX : 2 * s->max_replicas;
 }
 
 uint16_t mam_service_own_port(const MamServiceConfig *s, uint32_t n) {
