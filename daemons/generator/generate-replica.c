@@ -17,6 +17,7 @@
 #include "generator/generate-replica.h"
 #include "generator/unit-text.h"
 #include "libmam/config/builtin.h"
+#include "libmam/config/revision.h"
 #include "mam-build.h"
 
 #define CREDENTIAL_STORE "/etc/credstore.encrypted/mam."
@@ -83,7 +84,7 @@ static void add_variablef(Writer *w, const char *format, ...) {
 static void write_shared_network(Writer *w) {
         char unit[MAM_UNIT_NAME_MAX];
 
-        for (uint32_t n = 1; n <= w->s->max_replicas; n++) {
+        for (uint32_t n = 1; n <= mam_service_instances_max(w->s); n++) {
                 if (n == w->n)
                         continue;
                 mam_unit_replica_service(unit, w->s->id, n);
@@ -118,20 +119,53 @@ static void write_dependencies(Writer *w) {
         }
 }
 
-static void write_program(Writer *w) {
+static void add_argument(Writer *w, const char *text) {
+        if (w->r == 0)
+                w->r = unit_text_append_argument(&w->b, text);
+}
+
+/* The program finds a folder as its root, read-only as all of the system is. What systemd runs before and
+ * after it (mam-exit) stays outside. systemd itself brings sockets, credentials, its own runtime and state
+ * directories and the socket for READY inside; mount points that the folder lacks are made in it. */
+static void write_image(Writer *w) {
+        if (!w->s->image)
+                return;
+        add(w, "RootDirectory=%s\n", w->s->image); /* nothing in it needs escaping: checked */
+        add(w,
+            "RootDirectoryStartOnly=yes\n"
+            "MountAPIVFS=yes\n"
+            "BindReadOnlyPaths=-/run/systemd/journal -" MAM_STATE_DIR "/keys\n");
+        if (!w->s->exec || w->s->database || w->s->cache)
+                add(w, "BindReadOnlyPaths=-/run/mam\n");
+}
+
+static void write_command(Writer *w) {
         const MamBuiltin *builtin = mam_builtin_find(w->s->id);
-        char unit[MAM_UNIT_NAME_MAX];
+        _cleanup_(mam_freep) char *program = NULL;
 
         add(w, "\n[Service]\nExecStart=");
-        if (builtin)
+        if (w->s->program) {
+                add_argument(w, w->s->program);
+        } else if (builtin) {
                 add(w, MAM_LIBEXEC_DIR "/%s", builtin->binary);
-        for (char **a = w->s->exec; a && *a; a++) {
-                if (a > w->s->exec)
-                        add(w, " ");
+        } else {
                 if (w->r == 0)
-                        w->r = unit_text_append_argument(&w->b, *a);
+                        w->r = mam_revision_program(&program, w->s, w->s->version);
+                if (program)
+                        add_argument(w, program);
+                for (char **a = w->s->exec + 1; *a; a++) {
+                        add(w, " ");
+                        add_argument(w, *a);
+                }
         }
         add(w, "\n");
+}
+
+static void write_program(Writer *w) {
+        char unit[MAM_UNIT_NAME_MAX];
+
+        write_command(w);
+        write_image(w);
 
         if (w->s->user) {
                 add(w, "User=%s\n", w->s->user);
@@ -220,6 +254,8 @@ static void write_environment(Writer *w) {
         add_variablef(w, "MAM_SERVICE=%s", s->id);
         add_variablef(w, "MAM_REPLICA=%" PRIu32, w->n);
         add_variablef(w, "MAM_ENVIRONMENT=%s", w->config->environment);
+        add_variablef(w, "MAM_REVISION=%s", s->revision);
+        add_variablef(w, "MAM_VERSION=%s", s->version ? s->version : "");
         add_variablef(w, "MAM_CPU_MILLIS=%" PRIu64, s->cpu_millis);
         add_variablef(w, "MAM_MEMORY_BYTES=%" PRIu64, s->memory_bytes);
         add_variable(w, "MAM_JWKS=" MAM_STATE_DIR "/keys/jwks.json");
@@ -285,12 +321,11 @@ static void write_redis(Writer *w) {
 }
 
 static void write_gateway(Writer *w) {
-        /* It tells nobody apart by uid; the replicas see its own uid through the user namespace. */
+        /* No user namespace: there the uid of the manager, which alone may read /load, would be nobody's. */
         add(w,
             "SupplementaryGroups=mam-replica\n"
             "RestrictAddressFamilies=AF_INET AF_INET6\n"
             "IPAddressDeny=\n"
-            "PrivateUsers=yes\n"
             "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
 }
 

@@ -13,6 +13,7 @@
 #include "generator/generate.h"
 #include "generator/unit-text.h"
 #include "libmam/util/buffer.h"
+#include "mam-build.h"
 
 int generate_head(MamBuffer *b, const MamServiceConfig *s, const char *what) {
         int r;
@@ -129,10 +130,101 @@ static int generate_slice(const MamServiceConfig *s, const Output *o) {
         return output_file(o, name, mam_buffer_bytes(&b));
 }
 
-int generate(const MamConfig *config, const Output *output) {
+/* What the replicas of one service run; each revision is applied once. */
+typedef struct Applied {
+        MamServiceConfig *configs[MAM_DEPLOY_REVISIONS_MAX]; /* owned; by index of the revision */
+        bool tried[MAM_DEPLOY_REVISIONS_MAX];
+} Applied;
+
+static void applied_done(Applied *a) {
+        for (size_t i = 0; i < MAM_DEPLOY_REVISIONS_MAX; i++)
+                mam_service_config_free(a->configs[i]);
+}
+
+/* Borrowed from a, or s itself. -ENOMEM. */
+static int config_of_replica(
+                const MamServiceConfig **ret,
+                Applied *a,
+                const MamServiceConfig *s,
+                uint32_t n,
+                const Deployment *d) {
+        const MamDeployService *deployed = d->deploy ? mam_deploy_find(d->deploy, s->id) : NULL;
+        const MamRevision *revision = deployed ? mam_deploy_of_replica(deployed, n) : NULL;
+        _cleanup_(mam_freep) char *problem = NULL;
+        size_t i;
+        int r;
+
+        *ret = s;
+        if (!revision)
+                return 0;
+        i = (size_t) (revision - deployed->revisions);
+        assert(i < MAM_DEPLOY_REVISIONS_MAX);
+        if (!a->tried[i]) {
+                a->tried[i] = true;
+                r = mam_revision_apply(&a->configs[i], s, revision, d->definitions_dir, &problem);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) {
+                        char text[512];
+
+                        snprintf(text,
+                                 sizeof(text),
+                                 "%s: revision %s cannot be used: %.400s; as configured in its place",
+                                 s->id,
+                                 revision->name,
+                                 problem ? problem : strerror(-r));
+                        d->warn(s->id, text);
+                }
+        }
+        if (a->configs[i])
+                *ret = a->configs[i];
+        return 0;
+}
+
+static int generate_replicas(
+                const MamConfig *config,
+                const MamServiceConfig *s,
+                const Deployment *d,
+                const Output *o) {
+        _cleanup_(applied_done) Applied applied = { 0 };
+        int r;
+
+        for (uint32_t n = 1; n <= mam_service_instances_max(s); n++) {
+                const MamServiceConfig *runs;
+
+                r = config_of_replica(&runs, &applied, s, n, d);
+                if (r < 0)
+                        return r;
+                r = generate_replica(config, runs, n, o);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int generate_registry(const MamConfig *config, const Output *o) {
+        char text[256];
+        int r;
+
+        if (!config->registry_enabled)
+                return 0;
+        r = output_link(o, "mam.target.wants/mam-registry.socket", MAM_UNIT_DIR "/mam-registry.socket");
+        if (r < 0 || strcmp(config->registry_listen, MAM_REGISTRY_LISTEN_DEFAULT) == 0)
+                return r;
+        /* the empty one takes back all addresses of the unit */
+        snprintf(text,
+                 sizeof(text),
+                 "# Made by mam-generator from registry.url\n\n[Socket]\nListenStream=\nListenStream=%s\nListenDatagram=%s\n",
+                 config->registry_listen,
+                 config->registry_listen);
+        return output_file(o, "mam-registry.socket.d/10-mam.conf", text);
+}
+
+int generate(const MamConfig *config, const Deployment *deployment, const Output *output) {
         int r;
 
         assert(config);
+        assert(deployment);
         assert(output);
 
         for (size_t i = 0; i < config->n_services; i++) {
@@ -147,11 +239,9 @@ int generate(const MamConfig *config, const Output *output) {
                 r = generate_slice(s, output);
                 if (r < 0)
                         return r;
-                for (uint32_t n = 1; n <= s->max_replicas; n++) {
-                        r = generate_replica(config, s, n, output);
-                        if (r < 0)
-                                return r;
-                }
+                r = generate_replicas(config, s, deployment, output);
+                if (r < 0)
+                        return r;
         }
-        return 0;
+        return generate_registry(config, output);
 }

@@ -22,12 +22,18 @@
 
 #include "generator/generate.h"
 #include "libmam/config/config.h"
+#include "libmam/config/revision.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/buffer.h"
 #include "libmam/util/macro.h"
 #include "mam-build.h"
 
 #define LAST_GOOD_DIR MAM_STATE_DIR "/config"
+
+typedef struct Places {
+        const char *deploy;      /* NULL: nothing was deployed */
+        const char *definitions; /* folder */
+} Places;
 
 static bool log_to_journal(const char *fields, size_t size) {
         static const struct sockaddr_un journal = { .sun_family = AF_UNIX,
@@ -101,8 +107,45 @@ static bool has_error(const MamConfig *c) {
         return false;
 }
 
-static int dryrun(const char *dir) {
+static void warn_in_log(const char *service, const char *text) {
+        const MamConfigProblem p = {
+                .file = (char *) MAM_DEPLOY_PATH,
+                .key = (char *) "",
+                .service = (char *) service,
+        };
+
+        log_problem(LOG_WARNING, &p, text);
+}
+
+static void warn_on_terminal(const char *service, const char *text) {
+        (void) service;
+        fprintf(stderr, "warning: %s\n", text);
+}
+
+/* What cannot be read counts as nothing deployed: the configuration alone is something that root wrote. */
+static int load_deploy(
+                MamDeploy **ret,
+                const Places *p,
+                void (*warn)(const char *service, const char *text)) {
+        _cleanup_(mam_freep) char *problem = NULL;
+        int r;
+
+        if (!p->deploy)
+                return 0;
+        r = mam_deploy_load(ret, p->deploy, &problem);
+        if (r == -ENOENT)
+                return 0;
+        if (r == -EBADMSG) {
+                warn("", problem);
+                return 0;
+        }
+        return r;
+}
+
+static int dryrun(const char *dir, const Places *p) {
         _cleanup_(mam_config_freep) MamConfig *c = NULL;
+        _cleanup_(mam_deploy_freep) MamDeploy *deploy = NULL;
+        Deployment d = { .definitions_dir = p->definitions, .warn = warn_on_terminal };
         Output o = { .folder_fd = -EBADF, .stream = stdout };
         int r;
 
@@ -112,7 +155,10 @@ static int dryrun(const char *dir) {
                 return 1;
         }
         report(c, true);
-        r = generate(c, &o);
+        r = load_deploy(&deploy, p, d.warn);
+        d.deploy = deploy;
+        if (r == 0)
+                r = generate(c, &d, &o);
         if (r == 0 && fflush(stdout) != 0)
                 r = -errno;
         if (r < 0) {
@@ -122,8 +168,10 @@ static int dryrun(const char *dir) {
         return has_error(c) ? 1 : 0;
 }
 
-static int run(const char *folder) {
+static int run(const char *folder, const Places *p) {
         _cleanup_(mam_config_freep) MamConfig *c = NULL;
+        _cleanup_(mam_deploy_freep) MamDeploy *deploy = NULL;
+        Deployment d = { .definitions_dir = p->definitions, .warn = warn_in_log };
         _cleanup_(mam_closep) int fd = -EBADF;
         const char *dir = MAM_CONFIG_DIR;
         char text[256];
@@ -142,7 +190,10 @@ static int run(const char *folder) {
 
         fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         o.folder_fd = fd;
-        r = fd < 0 ? -errno : generate(c, &o);
+        r = fd < 0 ? -errno : load_deploy(&deploy, p, d.warn);
+        d.deploy = deploy;
+        if (r == 0)
+                r = generate(c, &d, &o);
         if (r < 0) {
                 snprintf(text, sizeof(text), "Cannot write units to '%.150s': %s", folder, strerror(-r));
                 log_problem(LOG_ERR, NULL, text);
@@ -160,6 +211,9 @@ static void help(void) {
                "      --dryrun [DIR]  print the units that the configuration in DIR (default " MAM_CONFIG_DIR
                ")\n"
                "                      would give, and its problems; exit 1 if one of them is an error\n"
+               "      --deploy FILE   what the manager deployed (default " MAM_DEPLOY_PATH
+               "; not looked at for a DIR)\n"
+               "      --definitions DIR  the definitions that it names (default " MAM_DEFINITIONS_DIR ")\n"
                "  -h, --help          show this help\n"
                "      --version       show the version\n");
 }
@@ -167,21 +221,33 @@ static void help(void) {
 int main(int argc, char **argv) {
         enum {
                 OPTION_DRYRUN = 256,
+                OPTION_DEPLOY,
+                OPTION_DEFINITIONS,
                 OPTION_VERSION,
         };
         static const struct option options[] = {
                 { "dryrun", no_argument, NULL, OPTION_DRYRUN },
+                { "deploy", required_argument, NULL, OPTION_DEPLOY },
+                { "definitions", required_argument, NULL, OPTION_DEFINITIONS },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, OPTION_VERSION },
                 { NULL, 0, NULL, 0 },
         };
-        bool only_print = false;
+        Places p = { .deploy = MAM_DEPLOY_PATH, .definitions = MAM_DEFINITIONS_DIR };
+        bool only_print = false, elsewhere = false;
         int c;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
                 switch (c) {
                 case OPTION_DRYRUN:
                         only_print = true;
+                        break;
+                case OPTION_DEPLOY:
+                        p.deploy = optarg;
+                        elsewhere = true;
+                        break;
+                case OPTION_DEFINITIONS:
+                        p.definitions = optarg;
                         break;
                 case 'h':
                         help();
@@ -194,10 +260,14 @@ int main(int argc, char **argv) {
                 }
         }
 
-        if (only_print && argc - optind <= 1)
-                return dryrun(optind < argc ? argv[optind] : MAM_CONFIG_DIR);
+        if (only_print && argc - optind <= 1) {
+                if (optind < argc && !elsewhere)
+                        p.deploy = NULL; /* another configuration has nothing to do with what is deployed
+                                            here */
+                return dryrun(optind < argc ? argv[optind] : MAM_CONFIG_DIR, &p);
+        }
         if (!only_print && (argc - optind == 1 || argc - optind == 3))
-                return run(argv[optind]);
+                return run(argv[optind], &p);
         fprintf(stderr,
                 "Usage: mam-generator NORMAL-DIR [EARLY-DIR LATE-DIR]\n       mam-generator --dryrun [DIR]\n");
         return 2;

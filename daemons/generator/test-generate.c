@@ -40,7 +40,14 @@ static void made_done(Made *m) {
         ASSERT_OK(nftw(m->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS));
 }
 
-static Made make(const MamConfig *c) {
+static void no_warning(const char *service, const char *text) {
+        (void) service;
+        mam_test_fail_string(__FILE__, __LINE__, "no warning", text);
+}
+
+static const Deployment nothing = { .definitions_dir = "/nonexistent", .warn = no_warning };
+
+static Made make_deployed(const MamConfig *c, const Deployment *d) {
         Made m = { .folder = "/tmp/mam-test-generate-XXXXXX" };
         _cleanup_(mam_closep) int fd = -EBADF;
         Output o;
@@ -49,8 +56,12 @@ static Made make(const MamConfig *c) {
         fd = open(m.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         ASSERT_OK(fd);
         o = (Output){ .folder_fd = fd };
-        ASSERT_OK(generate(c, &o));
+        ASSERT_OK(generate(c, d, &o));
         return m;
+}
+
+static Made make(const MamConfig *c) {
+        return make_deployed(c, &nothing);
 }
 
 static bool exists(const Made *m, const char *name) {
@@ -99,7 +110,8 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
 
         ASSERT_TRUE(exists(&m, "mam.target.wants/mam-project-manager.target"));
         ASSERT_TRUE(exists(&m, "mam-project\\x2dmanager.slice"));
-        ASSERT_TRUE(!exists(&m, "mam@project-manager:5.service.d"));
+        ASSERT_TRUE(exists(&m, "mam@project-manager:8.service.d")); /* room for the new ones of a rollout */
+        ASSERT_TRUE(!exists(&m, "mam@project-manager:9.service.d"));
         ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:2.service"));
         ASSERT_TRUE(!has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:3.service"));
         ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Requires=mam-redis.target"));
@@ -111,6 +123,7 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
                                  "PartOf=mam-project-manager.target"));
 
         ASSERT_TRUE(has_line(&m, d, "User=mam-project-manager"));
+        ASSERT_TRUE(has_line(&m, d, "Environment=\"MAM_REVISION=\""));
         ASSERT_TRUE(has_line(&m, d, "CPUQuota=150.5%"));
         ASSERT_TRUE(has_line(&m, d, "MemoryMax=1073741824"));
         ASSERT_TRUE(has_line(&m, d, "MemoryHigh=966367638"));
@@ -166,6 +179,161 @@ TEST(foreign_programs_keep_their_arguments_and_get_ports) {
         ASSERT_TRUE(has_line(&m, "mam-sock.socket", "ListenStream=9000"));
 }
 
+/* Keeps the definition of a service as mam-setup does, and deploys a revision of it. */
+static const MamRevision *deploy(
+                MamDeploy *d,
+                const char *folder,
+                const MamServiceConfig *s,
+                const char *version,
+                const char *exec,
+                const char *image) {
+        _cleanup_(mam_freep) char *text = NULL;
+        MamDeployService *service = NULL;
+        MamRevision *r;
+        char path[256];
+
+        ASSERT_OK(mam_deploy_get(&service, d, s->id));
+        if (!service->revisions)
+                service->revisions = calloc(MAM_DEPLOY_REVISIONS_MAX, sizeof(*r));
+        ASSERT_TRUE(service->revisions && service->n_revisions < MAM_DEPLOY_REVISIONS_MAX);
+        r = &service->revisions[service->n_revisions++];
+        r->version = version ? strdup(version) : NULL;
+        r->exec = exec ? strdup(exec) : NULL;
+        r->image = image ? strdup(image) : NULL;
+        ASSERT_OK(mam_definition_name(r->definition, s));
+        ASSERT_OK(mam_definition_canonical(&text, s));
+        ASSERT_OK(mam_revision_name(r->name, s, version, exec, image));
+        memcpy(service->fallback, r->name, sizeof(r->name));
+        snprintf(path, sizeof(path), "%s/%s", folder, s->id);
+        (void) mkdir(path, 0755);
+        snprintf(path, sizeof(path), "%s/%s/%s.json", folder, s->id, r->definition);
+        ASSERT_OK(mam_file_write_atomic(path, text, strlen(text), 0644));
+        return r;
+}
+
+static char warned[512];
+
+static void keep_warning(const char *service, const char *text) {
+        (void) service;
+        ASSERT_TRUE(warned[0] == '\0'); /* once per revision, not per replica */
+        snprintf(warned, sizeof(warned), "%s", text);
+}
+
+TEST(each_replica_runs_the_revision_that_is_deployed_for_it) {
+        _cleanup_(mam_config_freep) MamConfig *old = load(
+                        "{ \"a\": { \"exec\": [ \"/usr/bin/{version}\", \"old\" ], \"environment\": { \"E\": \"old\" }, \"user\": \"nobody\" },"
+                        "  \"project-manager\": {} }");
+        _cleanup_(mam_config_freep) MamConfig *c = load(
+                        "{ \"a\": { \"exec\": [ \"/usr/bin/{version}\", \"new\" ], \"environment\": { \"E\": \"new\" }, \"port\": 8000,"
+                        "  \"maxReplicas\": 4, \"resources\": { \"memory\": \"64Mi\" } }, \"project-manager\": {}, \"redis\": {} }");
+        _cleanup_(mam_deploy_freep) MamDeploy *d = NULL;
+        _cleanup_(made_done) Made definitions = { .folder = "/tmp/mam-test-generate-XXXXXX" };
+        Deployment deployment = { .definitions_dir = definitions.folder, .warn = no_warning };
+        const MamRevision *own;
+        MamDeployService *s;
+        char first[16], second[16], line[256];
+
+        ASSERT_TRUE(mkdtemp(definitions.folder));
+        ASSERT_OK(mam_deploy_new(&d));
+        deployment.deploy = d;
+        snprintf(first,
+                 sizeof(first),
+                 "%s",
+                 deploy(d, definitions.folder, &old->services[0], "env", NULL, NULL)->name);
+        snprintf(second,
+                 sizeof(second),
+                 "%s",
+                 deploy(d, definitions.folder, &c->services[0], "2", "/bin/env", "/usr")->name);
+        s = mam_deploy_find(d, "a");
+        ASSERT_TRUE(s);
+        memcpy(s->pinned[2], first, MAM_REVISION_NAME_SIZE);
+        own = deploy(d, definitions.folder, &old->services[1], NULL, "/usr/bin/true", NULL);
+        {
+                _cleanup_(made_done) Made m = make_deployed(c, &deployment);
+                const char *f = "mam@a:1.service.d/10-mam.conf";
+
+                ASSERT_TRUE(has_line(&m, f, "ExecStart=\"/bin/env\" \"new\""));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"E=new\""));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"MAM_VERSION=2\""));
+                ASSERT_TRUE(has_line(&m, f, "RootDirectory=/usr"));
+                ASSERT_TRUE(has_line(&m, f, "RootDirectoryStartOnly=yes"));
+                ASSERT_TRUE(has_line(&m, f, "DynamicUser=yes"));
+                snprintf(line, sizeof(line), "Environment=\"MAM_REVISION=%s\"", second);
+                ASSERT_TRUE(has_line(&m, f, line));
+
+                f = "mam@a:2.service.d/10-mam.conf";
+                ASSERT_TRUE(has_line(&m, f, "ExecStart=\"/usr/bin/env\" \"old\""));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"E=old\""));
+                ASSERT_TRUE(has_line(&m, f, "User=nobody"));
+                ASSERT_TRUE(!has_line(&m, f, "RootDirectory=/usr"));
+                snprintf(line, sizeof(line), "Environment=\"MAM_REVISION=%s\"", first);
+                ASSERT_TRUE(has_line(&m, f, line));
+                /* limits and ports are as configured now */
+                ASSERT_TRUE(has_line(&m, f, "MemoryMax=67108864"));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"PORT=8001\""));
+
+                f = "mam@project-manager:1.service.d/10-mam.conf";
+                ASSERT_TRUE(has_line(&m, f, "ExecStart=\"/usr/bin/true\""));
+                ASSERT_TRUE(has_line(&m, f, "PrivateNetwork=yes")); /* and stays in its own sandbox */
+                snprintf(line, sizeof(line), "Environment=\"MAM_REVISION=%s\"", own->name);
+                ASSERT_TRUE(has_line(&m, f, line));
+                ASSERT_TRUE(
+                                has_line(&m,
+                                         "mam@redis:1.service.d/10-mam.conf",
+                                         "Environment=\"MAM_REVISION=\""));
+        }
+}
+
+TEST(a_revision_that_cannot_be_applied_is_named_and_the_configuration_stands) {
+        _cleanup_(mam_config_freep) MamConfig *c =
+                        load("{ \"a\": { \"exec\": [ \"/usr/bin/{version}\" ], \"maxReplicas\": 3 } }");
+        _cleanup_(mam_deploy_freep) MamDeploy *d = NULL;
+        _cleanup_(made_done) Made definitions = { .folder = "/tmp/mam-test-generate-XXXXXX" };
+        Deployment deployment = { .definitions_dir = definitions.folder, .warn = keep_warning };
+        const MamRevision *r;
+
+        ASSERT_TRUE(mkdtemp(definitions.folder));
+        ASSERT_OK(mam_deploy_new(&d));
+        deployment.deploy = d;
+        r = deploy(d, definitions.folder, &c->services[0], "no-such-program", NULL, NULL);
+        {
+                _cleanup_(made_done) Made m = make_deployed(c, &deployment);
+                const char *f = "mam@a:3.service.d/10-mam.conf";
+
+                ASSERT_TRUE(strstr(warned, r->name));
+                ASSERT_TRUE(strstr(warned, "/usr/bin/no-such-program"));
+                ASSERT_TRUE(has_line(&m, f, "ExecStart=\"/usr/bin/current\""));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"MAM_REVISION=\""));
+                ASSERT_TRUE(has_line(&m, f, "Environment=\"MAM_VERSION=\""));
+        }
+}
+
+TEST(the_registry_is_pulled_in_where_it_is_asked_for) {
+        _cleanup_(mam_config_freep) MamConfig *c = load("{ \"redis\": {} }");
+
+        {
+                _cleanup_(made_done) Made m = make(c);
+
+                ASSERT_TRUE(!exists(&m, "mam.target.wants/mam-registry.socket"));
+        }
+        c->registry_enabled = true;
+        {
+                _cleanup_(made_done) Made m = make(c);
+
+                ASSERT_TRUE(exists(&m, "mam.target.wants/mam-registry.socket"));
+                ASSERT_TRUE(!exists(&m, "mam-registry.socket.d"));
+        }
+        free(c->registry_listen);
+        c->registry_listen = strdup("[::1]:5001");
+        ASSERT_TRUE(c->registry_listen);
+        {
+                _cleanup_(made_done) Made m = make(c);
+
+                ASSERT_TRUE(has_line(&m, "mam-registry.socket.d/10-mam.conf", "ListenStream=[::1]:5001"));
+                ASSERT_TRUE(has_line(&m, "mam-registry.socket.d/10-mam.conf", "ListenDatagram=[::1]:5001"));
+        }
+}
+
 TEST(databases_outside_reach_the_services) {
         _cleanup_(mam_config_freep) MamConfig *c = load("{ \"project-manager\": {} }");
         const char *d = "mam@project-manager:1.service.d/10-mam.conf";
@@ -195,7 +363,7 @@ TEST(dry_run_shows_what_the_folder_would_hold) {
         int r;
 
         ASSERT_TRUE(stream);
-        r = generate(c, &o);
+        r = generate(c, &nothing, &o);
         ASSERT_EQ(fclose(stream), 0);
         ASSERT_OK(r);
         ASSERT_TRUE(strstr(text, "# mam-redis.target\n"));
@@ -210,5 +378,5 @@ TEST(a_folder_that_cannot_be_written_is_an_error) {
         Output o = { .folder_fd = fd };
 
         ASSERT_OK(fd);
-        ASSERT_TRUE(generate(c, &o) < 0);
+        ASSERT_TRUE(generate(c, &nothing, &o) < 0);
 }

@@ -3,9 +3,9 @@
 /*
  * mam-setup: makes what is missing
  *
- * Credentials and the key that signs tokens, once; the last good definitions, whenever the configuration
- * changed; and it moves a token out of microservices.json. Run as root by mam-setup.service; harmless and
- * quick when there is nothing to do.
+ * Credentials and the key that signs tokens, once; the last good definitions, and all definitions by their
+ * hash, whenever the configuration changed; and it moves a token out of microservices.json. Run as root by
+ * mam-setup.service; harmless and quick when there is nothing to do.
  */
 
 #include <errno.h>
@@ -23,6 +23,7 @@
 #include "libmam/util/file.h"
 #include "mam-build.h"
 #include "setup/credential.h"
+#include "setup/definitions.h"
 #include "setup/last-good.h"
 #include "setup/token.h"
 
@@ -91,7 +92,8 @@ static int make_credentials(const Places *p, const MamConfig *c) {
                 if (r < 0)
                         result = r;
         }
-        if (c->registry_enabled && c->registry_auth && !c->registry_token) {
+        /* The registry's unit loads it, whether it asks for it or not. */
+        if (c->registry_enabled && !c->registry_token) {
                 r = make_random(p, "mam.registry.token");
                 if (r < 0)
                         result = r;
@@ -157,16 +159,22 @@ static int make_folders(const Places *p) {
         r = make_folder(path, 0755);
         if (r < 0)
                 return r;
+        snprintf(path, sizeof(path), "%s/definitions", p->state);
+        r = make_folder(path, 0755);
+        if (r < 0)
+                return r;
         snprintf(path, sizeof(path), "%s/keys", p->state);
         return make_folder(path, 0755);
 }
 
 static int setup(const Places *p) {
         _cleanup_(mam_config_freep) MamConfig *c = NULL;
-        char last_good[PATH_MAX];
-        int r, token, credentials;
+        char last_good[PATH_MAX], definitions[PATH_MAX], deploy[PATH_MAX];
+        int r, token, credentials, kept;
 
         snprintf(last_good, sizeof(last_good), "%s/config", p->state);
+        snprintf(definitions, sizeof(definitions), "%s/definitions", p->state);
+        snprintf(deploy, sizeof(deploy), "%s/manager/deploy.json", p->state);
         r = make_folders(p);
         if (r < 0)
                 return r;
@@ -181,10 +189,13 @@ static int setup(const Places *p) {
 
         /* Each as far as it goes: one thing that fails keeps none of the others from being done. */
         credentials = make_credentials(p, c);
+        kept = definitions_update(c, definitions, deploy);
+        if (kept < 0)
+                (void) mam_error_errno(kept, "Cannot keep the definitions of services in '%s'", definitions);
         r = last_good_update(c, p->config, last_good);
         if (r < 0)
                 (void) mam_error_errno(r, "Cannot keep the last good definitions in '%s'", last_good);
-        return r < 0 ? r : token < 0 ? token : credentials;
+        return r < 0 ? r : kept < 0 ? kept : token < 0 ? token : credentials;
 }
 
 static void help(void) {

@@ -3,6 +3,7 @@
 """mam-setup with folders and a host key of the test's own.
 
 Usage: setup.py MAM-SETUP SOURCE-ROOT    (TAP on stdout)"""
+import hashlib
 import json
 import os
 import shutil
@@ -50,9 +51,53 @@ class Place:
                         found[path] = (st.st_ino, st.st_mode, handle.read())
         return found
 
+    def definitions(self, service):
+        """Their names, newest first."""
+        folder = os.path.join(self.state, "definitions", service)
+        return [f[:-5] for f in sorted(os.listdir(folder), key=lambda f: -os.stat(os.path.join(folder, f)).st_mtime_ns)]
+
     def edit(self, name, text):
         with open(os.path.join(self.config, name), "w", encoding="utf-8") as f:
             f.write(text)
+
+
+def definitions(p):
+    def redis(cpu):
+        p.edit("services.json", json.dumps({"redis": {"resources": {"cpu": cpu}}}))
+        result = p.run()
+        check(result.returncode == 0, f"a configuration with {cpu}", result.stdout)
+        return hashlib.sha256(b'{"redis":{"resources":{"cpu":"%s"}}}' % cpu.encode()).hexdigest()[:12]
+
+    first = redis("100m")
+    check(p.definitions("redis")[0] == first, "a definition is called by the hash of its canonical text", p.definitions("redis"))
+    check("project-manager" not in os.listdir(os.path.join(p.state, "definitions")), "those of a service that went go with it")
+    path = os.path.join(p.state, "definitions/redis", first + ".json")
+    check(stat.S_IMODE(os.stat(path).st_mode) == 0o644, "everybody can read it")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("{}")
+    redis("100m")
+    with open(path, encoding="utf-8") as f:
+        check(f.read() == '{"redis":{"resources":{"cpu":"100m"}}}', "what holds something else is written anew")
+
+    os.makedirs(os.path.join(p.state, "manager"))
+    deploy = {"version": 1, "services": {"redis": {"default": "0" * 12, "revisions": {"0" * 12: {"definition": first}}}}}
+    with open(os.path.join(p.state, "manager/deploy.json"), "w", encoding="utf-8") as f:
+        json.dump(deploy, f)
+    made = [redis(f"{n}m") for n in range(201, 223)]
+    kept = p.definitions("redis")
+    check(sorted(kept) == sorted(made[-20:] + [first]), "the newest twenty are kept, and what is deployed", kept)
+    redis("210m")
+    check(p.definitions("redis")[0] == made[9] and len(p.definitions("redis")) == 21, "one that comes back is the newest again")
+    p.edit("services.json", "{}")
+    p.run()
+    check(p.definitions("redis") == [first], "of a service that went only what is deployed stays", p.definitions("redis"))
+    os.unlink(os.path.join(p.state, "manager/deploy.json"))
+    os.symlink("/etc/passwd", os.path.join(p.state, "manager/deploy.json"))
+    result = p.run()
+    check(p.definitions("redis") == [first] and "deploy.json" in result.stdout, "nothing is removed if that cannot be told", result.stdout)
+    os.unlink(os.path.join(p.state, "manager/deploy.json"))
+    p.run()
+    check(os.listdir(os.path.join(p.state, "definitions")) == [], "and everything if nothing is deployed")
 
 
 def main():
@@ -84,6 +129,9 @@ def main():
             text = f.read()
         with open(os.path.join(p.state, "config/redis.json"), encoding="utf-8") as f:
             check(json.load(f) == {"redis": json.loads(text)["redis"]}, "as it stood in its file")
+
+        with open(os.path.join(p.state, "definitions/redis", p.definitions("redis")[0] + ".json"), encoding="utf-8") as f:
+            check(json.load(f) == {"redis": json.loads(text)["redis"]}, "and by its hash")
 
         before = p.snapshot()
         result = p.run()
@@ -118,6 +166,8 @@ def main():
         everything = b"".join(v[2] for v in p.snapshot().values())
         check(b"4711" not in everything, "it is nowhere else")
         check(p.secret("mam.redis.project-manager") == secret, "the other credentials are the same all along")
+
+        definitions(p)
 
         os.unlink(os.path.join(p.state, "keys/jwks.json"))
         p.run()
