@@ -28,6 +28,14 @@ typedef struct Listing {
         bool settled;       /* listed, or failed to, at least once */
 } Listing;
 
+/* One word of the manager. */
+typedef struct EndpointSet {
+        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
+        size_t n;
+        SplitShare shares[SPLIT_GROUPS_MAX];
+        size_t n_shares;
+} EndpointSet;
+
 struct EndpointsBus {
         Gateway *gateway;                                       /* weak */
         sd_bus *bus;                                            /* owned; NULL: not connected */
@@ -54,8 +62,9 @@ static void assume_endpoints(Listing *l) {
         for (unsigned i = 0; i < n; i++) {
                 (void) snprintf(ids[i], sizeof(ids[i]), "%s:%u", l->upstream->service, i + 1);
                 mam_replica_socket_path(addresses[i], l->upstream->service, i + 1);
-                specs[i] = (EndpointSpec){ ids[i], addresses[i], ENDPOINT_READY, 1 };
+                specs[i] = (EndpointSpec){ ids[i], addresses[i], ENDPOINT_READY, 1, NULL };
         }
+        upstream_set_split(l->upstream, NULL, 0);
         (void) gateway_set_endpoints(l->bus->gateway, l->upstream, specs, n);
         l->upstream->known = false; /* the first word of the manager replaces it */
 }
@@ -105,40 +114,54 @@ static void say_back(EndpointsBus *b) {
         mam_log_id(LOG_NOTICE, MAM_MESSAGE_GATEWAY_MANAGER_BACK, "The manager tells endpoints again");
 }
 
-/* "a(sssu)" of a reply or a signal. */
-static int read_endpoints(sd_bus_message *m, EndpointSpec *ret, size_t max, size_t *ret_n) {
-        const char *id, *address, *state;
-        size_t n = 0;
+/* "a(sssus)a(su)" of a reply or a signal; what it points to is the message's. */
+static int read_endpoints(sd_bus_message *m, EndpointSet *ret) {
+        const char *id, *address, *state, *group;
         uint32_t weight;
         int r;
 
-        r = sd_bus_message_enter_container(m, 'a', "(sssu)");
+        ret->n = ret->n_shares = 0;
+        r = sd_bus_message_enter_container(m, 'a', "(sssus)");
         if (r < 0)
                 return r;
-        while ((r = sd_bus_message_read(m, "(sssu)", &id, &address, &state, &weight)) > 0) {
+        while ((r = sd_bus_message_read(m, "(sssus)", &id, &address, &state, &weight, &group)) > 0) {
                 EndpointState s = endpoint_state_from_string(state);
 
-                if (n >= max)
+                if (ret->n >= MAM_ELEMENTSOF(ret->specs))
                         continue;
                 /* A state of a later version of mam is not one that we know to take traffic. */
-                ret[n++] = (EndpointSpec){ id, address, s < 0 ? ENDPOINT_UNREADY : s, weight };
+                ret->specs[ret->n++] =
+                                (EndpointSpec){ id, address, s < 0 ? ENDPOINT_UNREADY : s, weight, group };
         }
         if (r < 0)
                 return r;
+        r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
 
-        *ret_n = n;
-        return sd_bus_message_exit_container(m);
+        r = sd_bus_message_enter_container(m, 'a', "(su)");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read(m, "(su)", &group, &weight)) > 0)
+                if (ret->n_shares < MAM_ELEMENTSOF(ret->shares))
+                        ret->shares[ret->n_shares++] = (SplitShare){ group, weight };
+        return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-static void take_endpoints(Listing *l, uint64_t revision, const EndpointSpec *specs, size_t n) {
+static void take_endpoints(Listing *l, uint64_t revision, const EndpointSet *set) {
         EndpointsBus *b = l->bus;
         int r;
 
         l->revision = revision;
-        r = gateway_set_endpoints(b->gateway, l->upstream, specs, n);
+        upstream_set_split(l->upstream, set->shares, set->n_shares);
+        r = gateway_set_endpoints(b->gateway, l->upstream, set->specs, set->n);
         if (r < 0)
                 (void) mam_error_errno(r, "Cannot take all endpoints of %s", l->upstream->service);
-        mam_debug("%s: %u of %zu endpoints are ready", l->upstream->service, upstream_ready(l->upstream), n);
+        mam_debug("%s: %u of %zu endpoints are ready, %zu groups have a share",
+                  l->upstream->service,
+                  upstream_ready(l->upstream),
+                  set->n,
+                  set->n_shares);
         b->on_change(b->userdata);
 }
 
@@ -157,12 +180,11 @@ static void list_failed(Listing *l, const char *why) {
 
 static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const sd_bus_error *e = sd_bus_message_get_error(reply);
-        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
         Listing *l = userdata;
         EndpointsBus *b = l->bus;
         const char *sender;
         uint64_t revision;
-        size_t n = 0;
+        EndpointSet set;
         int r;
 
         l->call = sd_bus_slot_unref(l->call);
@@ -172,7 +194,7 @@ static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *er
         }
         r = sd_bus_message_read(reply, "t", &revision);
         if (r >= 0)
-                r = read_endpoints(reply, specs, MAM_ELEMENTSOF(specs), &n);
+                r = read_endpoints(reply, &set);
         if (r < 0) {
                 list_failed(l, "its answer makes no sense");
                 return 0;
@@ -185,7 +207,7 @@ static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *er
                 b->owner = strdup(sender);
         }
         say_back(b);
-        take_endpoints(l, revision, specs, n);
+        take_endpoints(l, revision, &set);
         settle(l);
         return 0;
 }
@@ -233,12 +255,11 @@ static Listing *find_listing(const EndpointsBus *b, const char *service) {
 }
 
 static int on_endpoints_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX];
         const char *service, *sender = sd_bus_message_get_sender(m);
         EndpointsBus *b = userdata;
         uint64_t revision;
+        EndpointSet set;
         Listing *l;
-        size_t n = 0;
         int r;
 
         /* The bus lets everybody send a signal to us; requests carry identities to where this one says. */
@@ -251,12 +272,12 @@ static int on_endpoints_changed(sd_bus_message *m, void *userdata, sd_bus_error 
         l = find_listing(b, service);
         if (!l || revision <= l->revision)
                 return 0;
-        r = read_endpoints(m, specs, MAM_ELEMENTSOF(specs), &n);
+        r = read_endpoints(m, &set);
         if (r < 0) {
                 list(l);
                 return 0;
         }
-        take_endpoints(l, revision, specs, n);
+        take_endpoints(l, revision, &set);
         return 0;
 }
 

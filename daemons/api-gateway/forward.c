@@ -1,56 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "api-gateway/forward.h"
-
 #include <assert.h>
 #include <string.h>
 
 #include "api-gateway/access-log.h"
 #include "api-gateway/fields.h"
-#include "libmam/util/buffer.h"
+#include "api-gateway/forward-internal.h"
 #include "libmam/util/time.h"
-
-/* How the request's body travels. */
-typedef enum ForwardBody {
-        FORWARD_BODY_NONE,
-        FORWARD_BODY_WHOLE,    /* small: read first, sent with the head, kept for another try */
-        FORWARD_BODY_STREAMED, /* its beginning is kept for another try, up to GATEWAY_BODY_KEPT */
-} ForwardBody;
-
-struct Forward {
-        Gateway *gateway;            /* weak */
-        const Route *route;          /* borrowed */
-        Upstream *upstream;          /* weak */
-        MamHttpExchange *x;          /* weak: it owns us */
-        const MamIdentity *identity; /* borrowed from the exchange */
-        Endpoint *endpoint;          /* reference, as of endpoint_begin(); NULL: none works for us */
-        char replica[64];            /* its id, for the log */
-        MamHttpCall *call;           /* owned */
-
-        TAILQ_ENTRY(Forward) forwards; /* of the gateway */
-        TAILQ_ENTRY(Forward) waiting;  /* of the upstream */
-        bool is_waiting;
-        uint64_t waiting_since_usec; /* 0: never waited */
-        uint64_t progress_usec;      /* when something last moved */
-        uint64_t sent_usec;          /* of this try */
-
-        uint64_t tried[UPSTREAM_TRIED_MAX];
-        size_t n_tried;
-        unsigned n_retries; /* of any kind */
-        bool repeated;      /* what may have reached a replica was sent again */
-        bool idempotent;
-
-        ForwardBody body;
-        int64_t body_size; /* -1: unknown */
-        MamBuffer kept;    /* of the body */
-        bool body_asked;   /* the client's body is being read */
-        bool body_ended;   /* all of it was */
-        bool body_lost;    /* more than is kept went to a replica */
-        bool body_refused; /* the replica does not take the rest */
-        bool elsewhere; /* this replica does not take the request: the call is being ended for another try */
-        bool got_head;  /* of the answer */
-        bool finished;  /* answered, or aborted: nothing to be done but to end */
-};
 
 uint64_t forward_waiting_since(const Forward *f) {
         return f->waiting_since_usec;
@@ -64,7 +20,7 @@ Forward *forward_next_waiting(const Forward *f) {
         return TAILQ_NEXT(f, waiting);
 }
 
-static void forward_progress(Forward *f) {
+void forward_progress(Forward *f) {
         Gateway *g = f->gateway;
 
         f->progress_usec = mam_now_monotonic();
@@ -79,19 +35,31 @@ static void forward_leave_queue(Forward *f) {
                 return;
 
         TAILQ_REMOVE(&f->upstream->waiting, f, waiting);
+        f->upstream->n_waiting--;
         f->is_waiting = false;
         f->gateway->n_waiting--;
         mam_metric_set(f->gateway->metric_waiting, f->gateway->n_waiting);
 }
 
 /* Lets go of the replica; a call in progress is cancelled. */
-static void forward_drop_call(Forward *f) {
+static void forward_drop_call(Forward *f, TryEnd end) {
         MamHttpCall *call = MAM_TAKE(f->call);
         Endpoint *e = MAM_TAKE(f->endpoint);
 
+        if (e && end != TRY_UNTOUCHED) {
+                load_count(e->load,
+                           end == TRY_FAILED || (end == TRY_ANSWERED && f->answer_status >= 500),
+                           f->first_byte_usec);
+                f->counted = true;
+        }
         mam_http_call_free(call);
         if (e)
                 endpoint_end(e);
+}
+
+/* What a try is that ends before its time. */
+static TryEnd forward_left(const Forward *f) {
+        return f->call && mam_http_call_is_sent(f->call) ? TRY_LEFT : TRY_UNTOUCHED;
 }
 
 static Forward *forward_free(Forward *f) {
@@ -99,7 +67,7 @@ static Forward *forward_free(Forward *f) {
                 return NULL;
 
         forward_leave_queue(f);
-        forward_drop_call(f);
+        forward_drop_call(f, forward_left(f));
         TAILQ_REMOVE(&f->gateway->forwards, f, forwards);
         mam_buffer_done(&f->kept);
         free(f);
@@ -148,7 +116,9 @@ static void forward_answer(Forward *f, unsigned status, const char *detail) {
 
         f->finished = true;
         forward_leave_queue(f);
-        forward_drop_call(f);
+        forward_drop_call(f, forward_left(f));
+        if (status >= 500 && !f->counted)
+                f->upstream->unserved++;
         if (mam_http_exchange_is_started(f->x)) {
                 mam_http_exchange_abort(f->x);
                 return;
@@ -173,6 +143,8 @@ void forward_expire(Forward *f) {
         }
         if (f->endpoint && !f->got_head)
                 endpoint_struggled(f->endpoint, mam_now_monotonic());
+        if (f->endpoint && !f->blocked)
+                forward_drop_call(f, TRY_FAILED);
         forward_answer(f, 504, "The service did not answer in time");
 }
 
@@ -183,7 +155,7 @@ static void forward_count_retry(Forward *f, const char *reason) {
                        1);
 }
 
-static bool forward_can_repeat(const Forward *f) {
+bool forward_can_repeat(const Forward *f) {
         return !f->body_lost && !f->got_head;
 }
 
@@ -203,9 +175,10 @@ static void forward_wait(Forward *f) {
         f->n_tried = 0; /* when it goes on, all are worth another try */
         f->is_waiting = true;
         TAILQ_INSERT_TAIL(&f->upstream->waiting, f, waiting);
+        f->upstream->n_waiting++;
         g->n_waiting++;
         mam_metric_set(g->metric_waiting, g->n_waiting);
-        gateway_arm(g, 100 * MAM_USEC_PER_MSEC);
+        gateway_wait(g);
 }
 
 static int on_client_body(MamHttpExchange *x, const char *data, size_t size, int error, void *userdata) {
@@ -214,7 +187,7 @@ static int on_client_body(MamHttpExchange *x, const char *data, size_t size, int
 
         if (error < 0) { /* the server answers, or the client is gone */
                 f->finished = true;
-                forward_drop_call(f);
+                forward_drop_call(f, forward_left(f));
                 return 0;
         }
         if (f->finished)
@@ -258,134 +231,6 @@ static void on_call_writable(MamHttpCall *call, void *userdata) {
         mam_http_exchange_resume_body(f->x);
 }
 
-static void on_client_writable(MamHttpExchange *x, void *userdata) {
-        Forward *f = userdata;
-
-        forward_progress(f);
-        if (f->call)
-                mam_http_call_resume(f->call);
-}
-
-/* What the answer's length is told to be: -1 is unknown. */
-static int64_t answer_size(const Forward *f, const MamHttpHead *head) {
-        const MamHttpField *field;
-        int64_t n = 0;
-
-        if (head->framing == MAM_HTTP_BODY_LENGTH)
-                return head->content_length <= INT64_MAX ? (int64_t) head->content_length : -1;
-        if (head->framing != MAM_HTTP_BODY_NONE)
-                return -1;
-        if (head->status == 204 || head->status == 304)
-                return -1;
-        if (strcmp(mam_http_exchange_method(f->x), "HEAD") != 0)
-                return 0;
-
-        /* What GET would have sent. */
-        field = mam_http_find(head, "Content-Length");
-        if (!field || field->value.size == 0 || field->value.size > 18)
-                return -1;
-        for (size_t i = 0; i < field->value.size; i++) {
-                if (field->value.data[i] < '0' || field->value.data[i] > '9')
-                        return -1;
-                n = n * 10 + (field->value.data[i] - '0');
-        }
-        return n;
-}
-
-static int pass_fields(Forward *f, const MamHttpHead *head) {
-        _cleanup_(mam_buffer_done) MamBuffer text = MAM_BUFFER_INIT;
-        int r;
-
-        for (size_t i = 0; i < head->n_fields; i++) {
-                const MamHttpField *field = &head->fields[i];
-                size_t name_end;
-
-                if (!field_is_for_client(head, field))
-                        continue;
-                /* Name and value as strings, one behind the other. */
-                mam_buffer_consume(&text, text.size);
-                r = mam_buffer_append(&text, field->name.data, field->name.size);
-                if (r >= 0)
-                        r = mam_buffer_append(&text, "", 1);
-                name_end = text.size;
-                if (r >= 0)
-                        r = mam_buffer_append(&text, field->value.data, field->value.size);
-                if (r >= 0)
-                        r = mam_http_exchange_add_field(
-                                        f->x,
-                                        mam_buffer_bytes(&text),
-                                        mam_buffer_bytes(&text) + name_end);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-/* Whether a 503 is a reason to ask another replica. Mam-Unprocessed is what libmam/service says when it has
- * not begun with a request, because it is starting or draining: then any method may go elsewhere, or wait
- * for a replica. */
-static bool forward_goes_elsewhere(Forward *f, const MamHttpHead *head, uint64_t now) {
-        if (head->status != 503 || !forward_can_repeat(f))
-                return false;
-        if (mam_http_find(head, "Mam-Unprocessed")) {
-                endpoint_failed(f->endpoint, now);
-                return true;
-        }
-        if (!f->idempotent || f->repeated || !mam_http_find(head, "Retry-After") ||
-            !upstream_pick(f->upstream, f->tried, f->n_tried, now) || !upstream_spend_retry(f->upstream))
-                return false;
-        endpoint_struggled(f->endpoint, now);
-        f->repeated = true;
-        return true;
-}
-
-static int on_call_head(MamHttpCall *call, const MamHttpHead *head, void *userdata) {
-        Forward *f = userdata;
-        uint64_t now = mam_now_monotonic();
-        int r;
-
-        if (f->finished)
-                return -ECANCELED;
-        if (head->status < 200 || head->status > 599)
-                return -EBADMSG;
-        if (forward_goes_elsewhere(f, head, now)) {
-                f->elsewhere = true;
-                return -ECANCELED;
-        }
-
-        f->got_head = true;
-        forward_progress(f);
-        if (head->status >= 502 && head->status <= 504)
-                endpoint_struggled(f->endpoint, now);
-        else
-                endpoint_succeeded(f->endpoint, now - f->sent_usec, now);
-        mam_buffer_reset(&f->kept);
-
-        mam_http_exchange_set_on_writable(f->x, on_client_writable, f);
-        r = pass_fields(f, head);
-        if (r >= 0)
-                r = mam_http_exchange_start(f->x, head->status, answer_size(f, head));
-        if (r < 0) { /* with fields of the replica's, no answer of our own can be given any more */
-                f->finished = true;
-                mam_http_exchange_abort(f->x);
-        }
-        return r;
-}
-
-static int on_call_data(MamHttpCall *call, const char *data, size_t size, void *userdata) {
-        Forward *f = userdata;
-        int r;
-
-        if (f->finished)
-                return -ECANCELED;
-
-        forward_progress(f);
-        r = mam_http_exchange_write(f->x, data, size);
-        if (r == 0)
-                mam_http_call_pause(call);
-        return r < 0 ? r : 0;
-}
-
 static void forward_dispatch(Forward *f);
 
 /* A try has failed with no answer: another one, or the problem that it is. */
@@ -418,14 +263,15 @@ static void on_call_end(MamHttpCall *call, int error, void *userdata) {
         Forward *f = userdata;
         bool sent = mam_http_call_is_sent(call);
         uint64_t now = mam_now_monotonic();
+        TryEnd end;
 
         if (f->finished) {
-                forward_drop_call(f);
+                forward_drop_call(f, sent ? TRY_LEFT : TRY_UNTOUCHED);
                 return;
         }
         if (error >= 0) {
                 f->finished = true;
-                forward_drop_call(f);
+                forward_drop_call(f, TRY_ANSWERED);
                 if (mam_http_exchange_end(f->x) < 0)
                         mam_http_exchange_abort(f->x);
                 return;
@@ -433,20 +279,22 @@ static void on_call_end(MamHttpCall *call, int error, void *userdata) {
 
         if (f->elsewhere) {
                 f->elsewhere = false;
-                forward_drop_call(f);
+                forward_drop_call(f, f->first_byte_usec == MAM_USEC_INFINITY ? TRY_UNTOUCHED : TRY_ANSWERED);
                 forward_count_retry(f, "unready");
                 forward_dispatch(f);
                 return;
         }
 
         /* Not the replica's fault: it is full for the moment, or it is our own doing. */
+        end = sent ? TRY_LEFT : TRY_UNTOUCHED;
         if (error != -EAGAIN && error != -ENOMEM && error != -ECANCELED && error != -EPIPE) {
+                end = sent ? TRY_FAILED : TRY_UNTOUCHED;
                 if (sent)
                         endpoint_struggled(f->endpoint, now);
                 if (error != -ETIMEDOUT || !sent)
                         endpoint_failed(f->endpoint, now);
         }
-        forward_drop_call(f);
+        forward_drop_call(f, end);
         if (f->got_head || mam_http_exchange_is_started(f->x)) {
                 forward_answer(f, 502, "The service's answer broke off");
                 return;
@@ -504,8 +352,8 @@ static int request_target(const MamHttpHead *head, char *ret, size_t size) {
 
 static int forward_try(Forward *f, Endpoint *e) {
         static const MamHttpCallbacks callbacks = {
-                .on_head = on_call_head,
-                .on_data = on_call_data,
+                .on_head = forward_on_call_head,
+                .on_data = forward_on_call_data,
                 .on_writable = on_call_writable,
                 .on_end = on_call_end,
         };
@@ -519,6 +367,7 @@ static int forward_try(Forward *f, Endpoint *e) {
                 return r;
         endpoint_begin(e);
         f->endpoint = e;
+        f->first_byte_usec = MAM_USEC_INFINITY;
         r = mam_http_call_new(&f->call, e->client, mam_http_exchange_method(f->x), target, &callbacks, f);
         if (r < 0)
                 return r;
@@ -570,7 +419,7 @@ static void forward_dispatch(Forward *f) {
 bool forward_wake(Forward *f, uint64_t now_usec) {
         assert(f->is_waiting);
 
-        if (!upstream_pick(f->upstream, NULL, 0, now_usec))
+        if (!upstream_has_endpoint(f->upstream, NULL, 0, now_usec))
                 return false;
         forward_leave_queue(f);
         forward_progress(f);

@@ -13,6 +13,7 @@
 
 #define TICK_USEC         MAM_USEC_PER_SEC
 #define TICK_WAITING_USEC (100 * MAM_USEC_PER_MSEC)
+#define TICK_WAKING_USEC  (5 * MAM_USEC_PER_MSEC)
 
 /* Who waits for a replica of this service goes on, as far as there is one. */
 static void wake_upstream(Gateway *g, Upstream *u, uint64_t now) {
@@ -36,6 +37,17 @@ static void expire_forwards(Gateway *g, uint64_t now) {
                 forward_expire(f);
 }
 
+static uint64_t waiting_delay(const Gateway *g) {
+        for (size_t i = 0; i < g->n_upstreams; i++)
+                if (g->upstreams[i]->n_waiting > 0 && upstream_is_waking(g->upstreams[i]))
+                        return TICK_WAKING_USEC;
+        return TICK_WAITING_USEC;
+}
+
+void gateway_wait(Gateway *g) {
+        gateway_arm(g, waiting_delay(g));
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         Gateway *g = userdata;
         uint64_t now = mam_now_monotonic();
@@ -46,7 +58,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         expire_forwards(g, now);
 
         if (g->n_waiting > 0)
-                gateway_arm(g, TICK_WAITING_USEC);
+                gateway_arm(g, waiting_delay(g));
         else if (!TAILQ_EMPTY(&g->forwards))
                 gateway_arm(g, TICK_USEC);
         return 0;
@@ -151,17 +163,13 @@ int gateway_new(Gateway **ret, sd_event *event, MamMetrics *metrics, unsigned ac
         r = access_log_new(&g->access_log, access_log_rate);
         if (r < 0)
                 return r;
+        r = load_table_new(&g->load, mam_now_realtime());
+        if (r < 0)
+                return r;
         r = add_metrics(g, metrics);
         if (r < 0)
                 return r;
-        r = sd_event_add_time(
-                        event,
-                        &g->tick,
-                        CLOCK_MONOTONIC,
-                        UINT64_MAX,
-                        10 * MAM_USEC_PER_MSEC,
-                        on_tick,
-                        g);
+        r = sd_event_add_time(event, &g->tick, CLOCK_MONOTONIC, UINT64_MAX, MAM_USEC_PER_MSEC, on_tick, g);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(g->tick, "gateway-tick");
@@ -183,6 +191,7 @@ Gateway *gateway_free(Gateway *g) {
         for (size_t i = 0; i < g->n_upstreams; i++)
                 upstream_free(g->upstreams[i]);
         free(g->upstreams);
+        load_table_free(g->load);
         access_log_free(g->access_log);
         sd_event_unref(g->event);
         free(g);
@@ -289,4 +298,27 @@ int gateway_on_request(MamHttpExchange *x, void *userdata) {
         if (!route)
                 return mam_http_exchange_problem(x, 404, NULL, "No service has this path");
         return forward_start(g, route, x, identity);
+}
+
+int gateway_on_load(MamHttpExchange *x, Gateway *g, bool is_manager) {
+        static const char path[] = "/load";
+        _cleanup_(mam_buffer_done) MamBuffer text = MAM_BUFFER_INIT;
+        int r;
+
+        assert(g);
+
+        if (!is_manager && route_table_match(g->routes, path, strlen(path)))
+                return gateway_on_request(x, g);
+        if (!is_manager)
+                return mam_http_exchange_problem(x, 404, NULL, "There is nothing at this path");
+        if (strcmp(mam_http_exchange_method(x), "GET") != 0) {
+                (void) mam_http_exchange_add_field(x, "Allow", "GET");
+                return mam_http_exchange_problem(x, 405, NULL, "This resource allows GET");
+        }
+
+        r = load_format(g, &text);
+        if (r < 0)
+                return r;
+        (void) mam_http_exchange_add_field(x, "Cache-Control", "no-store");
+        return mam_http_exchange_respond(x, 200, "application/json", mam_buffer_bytes(&text), text.size);
 }

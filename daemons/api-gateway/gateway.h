@@ -6,12 +6,14 @@
  *
  *   gateway.c        setup, the request's way in, the queue of those who wait
  *   routes.c         which service a path belongs to
- *   upstream.c       endpoints of a service, ejection, retry budget
+ *   upstream.c       endpoints of a service, ejection, sleep, retry budget
+ *   split.c          which group of endpoints (pure)
  *   balancer.c       which endpoint (pure)
  *   forward.c        one request on its way to a replica and back
  *   fields.c         which header fields pass
  *   endpoints-bus.c  the manager's word on endpoints
  *   access-log.c     one line per request
+ *   load.c           what was sent to each replica, for the manager
  */
 
 #include <systemd/sd-event.h>
@@ -47,6 +49,7 @@ struct Gateway {
         uint64_t tick_usec;    /* when it comes; MAM_USEC_INFINITY: it does not */
 
         AccessLog *access_log; /* owned */
+        LoadTable *load;       /* owned */
 
         MamMetricFamily *metric_requests;  /* route, method, code */
         MamMetricFamily *metric_duration;  /* route */
@@ -69,6 +72,11 @@ int gateway_set_endpoints(Gateway *g, Upstream *u, const EndpointSpec *specs, si
 
 /* The server's handler for all paths that are not the service's own. userdata is the Gateway. */
 int gateway_on_request(MamHttpExchange *x, void *userdata);
+/* The path /load: what load.h says, for the manager; for everybody else it is a path like others, and
+ * without a route 404. */
+int gateway_on_load(MamHttpExchange *x, Gateway *g, bool is_manager);
 
 /* The next look at deadlines and at those who wait is due in at most delay_usec. */
 void gateway_arm(Gateway *g, uint64_t delay_usec);
+/* Somebody waits for a replica. */
+void gateway_wait(Gateway *g);

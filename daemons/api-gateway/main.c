@@ -4,7 +4,7 @@
  * mam-api-gateway
  *
  * libmam/service does what all daemons do, and knows who asks; everything outside of its own paths is
- * forwarded.
+ * forwarded. GET /load is there for the manager alone.
  */
 
 #include <errno.h>
@@ -23,12 +23,14 @@
 
 /* How long READY waits for the first word of the manager. */
 #define LISTING_PATIENCE_USEC (2 * MAM_USEC_PER_SEC)
+#define MANAGER_USER          "mam-manager"
 
 typedef struct Program {
         MamService *service;       /* borrowed */
         Gateway *gateway;          /* owned */
         EndpointsBus *bus;         /* owned */
         sd_event_source *patience; /* owned */
+        uid_t manager_uid;
 } Program;
 
 static Program *program_free(Program *p) {
@@ -147,6 +149,7 @@ static int setup(MamService *s, void **ret) {
         if (!p)
                 return -ENOMEM;
         p->service = s;
+        p->manager_uid = mam_service_user(MANAGER_USER);
         r = gateway_new(&p->gateway, mam_service_event(s), mam_service_metrics(s), access_log_rate());
         if (r < 0)
                 return r;
@@ -182,9 +185,11 @@ static void teardown(void *userdata) {
         program_free(userdata);
 }
 
-static int forward(MamHttpExchange *x, void *userdata) {
+static int on_request(MamHttpExchange *x, void *userdata) {
         Program *p = userdata;
 
+        if (strcmp(mam_http_exchange_path(x), "/load") == 0)
+                return gateway_on_load(x, p->gateway, mam_service_peer_is(x, p->manager_uid));
         return gateway_on_request(x, p->gateway);
 }
 
@@ -197,7 +202,7 @@ int main(int argc, char **argv) {
                         &(MamServiceInfo){
                                         .id = "api-gateway",
                                         .routes = none,
-                                        .fallback = forward,
+                                        .fallback = on_request,
                                         .http = { .body_max = GATEWAY_BODY_MAX, .connections_max = 20000 },
                                         .setup = setup,
                                         .teardown = teardown,

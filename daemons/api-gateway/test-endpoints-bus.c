@@ -47,12 +47,18 @@ typedef struct Fixture {
 static int append_endpoints(sd_bus_message *m, const char *state) {
         return sd_bus_message_append(
                         m,
-                        "a(sssu)",
+                        "a(sssus)a(su)",
                         1,
                         "x:1",
                         "/run/mam/replica/x:1.sock",
                         state,
-                        (uint32_t) 100);
+                        (uint32_t) 100,
+                        "0123456789ab",
+                        strcmp(state, "ready") == 0 ? 2 : 0,
+                        "0123456789ab",
+                        (uint32_t) 950,
+                        "ba9876543210",
+                        (uint32_t) 50);
 }
 
 static int method_list_endpoints(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -77,7 +83,11 @@ static int method_list_endpoints(sd_bus_message *m, void *userdata, sd_bus_error
 
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD("ListEndpoints", "s", "ta(sssu)", method_list_endpoints, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListEndpoints",
+                      "s",
+                      "ta(sssus)a(su)",
+                      method_list_endpoints,
+                      SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
 
@@ -226,13 +236,23 @@ TEST(lists_at_the_start_and_follows_changes) {
         ASSERT_EQ(f.u->n_endpoints, 1);
         ASSERT_EQ(upstream_ready(f.u), 1);
 
+        ASSERT_STREQ(f.u->endpoints[0]->group, "0123456789ab");
+        ASSERT_EQ(f.u->split.n, 2);
+        ASSERT_EQ(f.u->split.groups[1].share, 50);
+        ASSERT_EQ(f.u->endpoints[0]->split_group, 0);
+
         send_change(f.manager, NULL, 8, "draining");
         RUN_UNTIL(&f, upstream_ready(f.u) == 0);
         ASSERT_EQ(f.u->endpoints[0]->state, ENDPOINT_DRAINING);
+        ASSERT_EQ(f.u->split.n, 0);
+        ASSERT_TRUE(f.u->endpoints[0]->split_group < 0);
         /* what is older than what is known, and states of a later version */
         send_change(f.manager, NULL, 8, "ready");
         send_change(f.manager, NULL, 9, "meditating");
         RUN_UNTIL(&f, f.u->endpoints[0]->state == ENDPOINT_UNREADY);
+        send_change(f.manager, NULL, 10, "asleep");
+        RUN_UNTIL(&f, f.u->endpoints[0]->state == ENDPOINT_ASLEEP);
+        ASSERT_EQ(upstream_ready(f.u), 0);
         ASSERT_EQ(f.n_listed, 1);
         fixture_done(&f);
 }

@@ -44,9 +44,12 @@ static const char *pick(Fixture *f, uint64_t now) {
 
 TEST(only_ready_endpoints_are_picked) {
         static const EndpointSpec specs[] = {
-                { "x:1", "/run/x1", ENDPOINT_UNREADY, 1 },  { "x:2", "/run/x2", ENDPOINT_READY, 1 },
-                { "x:3", "/run/x3", ENDPOINT_DRAINING, 1 }, { "x:4", "/run/x4", ENDPOINT_READY, 0 },
-                { "x:5", "no address", ENDPOINT_READY, 1 }, { "x:2", "/run/again", ENDPOINT_READY, 1 },
+                { "x:1", "/run/x1", ENDPOINT_UNREADY, 1, NULL },
+                { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL },
+                { "x:3", "/run/x3", ENDPOINT_DRAINING, 1, NULL },
+                { "x:4", "/run/x4", ENDPOINT_READY, 0, NULL },
+                { "x:5", "no address", ENDPOINT_READY, 1, NULL },
+                { "x:2", "/run/again", ENDPOINT_READY, 1, NULL },
         };
         Fixture f;
 
@@ -62,8 +65,8 @@ TEST(only_ready_endpoints_are_picked) {
 }
 
 TEST(what_stays_keeps_its_connections_and_what_is_ready_again_starts_anew) {
-        EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1 },
-                                 { "x:2", "/run/x2", ENDPOINT_READY, 1 } };
+        EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL },
+                                 { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
         MamHttpClient *client;
         Endpoint *e;
         Fixture f;
@@ -93,7 +96,7 @@ TEST(what_stays_keeps_its_connections_and_what_is_ready_again_starts_anew) {
 }
 
 TEST(an_endpoint_in_use_outlives_the_set) {
-        static const EndpointSpec spec = { "x:1", "/run/x1", ENDPOINT_READY, 1 };
+        static const EndpointSpec spec = { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL };
         Endpoint *e;
         Fixture f;
 
@@ -110,8 +113,8 @@ TEST(an_endpoint_in_use_outlives_the_set) {
 }
 
 TEST(who_refuses_is_ejected_but_never_the_last) {
-        static const EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1 },
-                                              { "x:2", "/run/x2", ENDPOINT_READY, 1 } };
+        static const EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL },
+                                              { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
         uint64_t now = 100 * MAM_USEC_PER_SEC, serial;
         Endpoint *one, *two;
         Fixture f;
@@ -165,5 +168,136 @@ TEST(bad_routes_are_named) {
         ASSERT_EQ(gateway_add_service(f.gateway, "y", prefixes, &bad), -EINVAL);
         ASSERT_STREQ(bad, "y");
         ASSERT_EQ(route_table_size(f.gateway->routes), 2); /* the good one is used, and x keeps its own */
+        fixture_done(&f);
+}
+
+static unsigned count(Fixture *f, const char *id, int picks, uint64_t now) {
+        unsigned n = 0;
+
+        for (int i = 0; i < picks; i++)
+                n += strcmp(pick(f, now), id) == 0;
+        return n;
+}
+
+static void set_canary(Fixture *f, uint32_t old, uint32_t new) {
+        static const EndpointSpec specs[] = {
+                { "x:1", "/run/x1", ENDPOINT_READY, 1, "old" },
+                { "x:2", "/run/x2", ENDPOINT_READY, 1, "old" },
+                { "x:3", "/run/x3", ENDPOINT_READY, 1, "new" },
+                { "x:4", "/run/x4", ENDPOINT_READY, 1, "other" },
+        };
+
+        upstream_set_split(f->u, (const SplitShare[]){ { "old", old }, { "new", new } }, 2);
+        ASSERT_OK(gateway_set_endpoints(f->gateway, f->u, specs, MAM_ELEMENTSOF(specs)));
+}
+
+TEST(a_canary_has_its_share_however_slow_it_is) {
+        uint64_t now = 100 * MAM_USEC_PER_SEC;
+        Fixture f;
+
+        fixture_setup(&f);
+        set_canary(&f, 950, 50);
+        endpoint_struggled(f.u->endpoints[2], now);
+        for (int i = 0; i < 40; i++)
+                endpoint_begin(f.u->endpoints[2]);
+        ASSERT_EQ(count(&f, "x:3", 1000, now), 50);
+        for (int i = 0; i < 40; i++)
+                endpoint_end(f.u->endpoints[2]);
+
+        /* and inside a group cost decides, and equals take turns although another group comes between */
+        set_canary(&f, 500, 500);
+        ASSERT_EQ(count(&f, "x:1", 1000, now), 250);
+        endpoint_struggled(f.u->endpoints[0], now);
+        endpoint_succeeded(f.u->endpoints[1], 1000, now);
+        ASSERT_EQ(count(&f, "x:2", 1000, now), 500);
+        fixture_done(&f);
+}
+
+TEST(who_is_not_in_the_split_gets_nothing) {
+        uint64_t tried[3], now = 100 * MAM_USEC_PER_SEC;
+        Fixture f;
+
+        fixture_setup(&f);
+        set_canary(&f, 1000, 0);
+        ASSERT_EQ(count(&f, "x:1", 100, now) + count(&f, "x:2", 100, now), 100);
+        ASSERT_EQ(count(&f, "x:4", 100, now), 0);
+
+        /* not even another try, and a share of nothing is none */
+        for (size_t i = 0; i < 3; i++)
+                tried[i] = f.u->endpoints[i]->serial;
+        ASSERT_TRUE(!upstream_pick(f.u, tried, 2, now));
+        ASSERT_TRUE(!upstream_has_endpoint(f.u, tried, 2, now));
+        set_canary(&f, 999, 1);
+        ASSERT_TRUE(upstream_has_endpoint(f.u, tried, 2, now));
+        ASSERT_TRUE(upstream_pick(f.u, tried, 2, now) == f.u->endpoints[2]);
+        ASSERT_TRUE(!upstream_pick(f.u, tried, 3, now));
+
+        /* without a split the groups do not matter */
+        upstream_set_split(f.u, NULL, 0);
+        ASSERT_EQ(count(&f, "x:4", 100, now), 25);
+        fixture_done(&f);
+}
+
+TEST(the_share_of_a_group_that_refuses_goes_to_the_others) {
+        uint64_t now = 100 * MAM_USEC_PER_SEC;
+        Fixture f;
+
+        fixture_setup(&f);
+        set_canary(&f, 500, 500);
+        endpoint_failed(f.u->endpoints[2], now);
+        ASSERT_EQ(count(&f, "x:3", 100, now), 0);
+        ASSERT_EQ(count(&f, "x:3", 100, f.u->endpoints[2]->ejected_until_usec), 50);
+
+        /* looking whether there is one takes nobody's turn */
+        for (int i = 0; i < 333; i++)
+                ASSERT_TRUE(upstream_has_endpoint(f.u, NULL, 0, now + MAM_USEC_PER_SEC));
+        ASSERT_EQ(count(&f, "x:3", 1000, now + MAM_USEC_PER_SEC), 500);
+        fixture_done(&f);
+}
+
+TEST(what_sleeps_is_woken_if_nothing_is_ready_and_not_trampled) {
+        EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_ASLEEP, 1, NULL },
+                                 { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
+        uint64_t now = 100 * MAM_USEC_PER_SEC;
+        Endpoint *e;
+        Fixture f;
+
+        fixture_setup(&f);
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        e = f.u->endpoints[0];
+        ASSERT_EQ(count(&f, "x:1", 10, now), 0);
+        ASSERT_EQ(upstream_ready(f.u), 1);
+        specs[1].state = ENDPOINT_DRAINING;
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        ASSERT_EQ(count(&f, "x:1", 10, now), 10);
+        ASSERT_TRUE(upstream_is_waking(f.u));
+
+        /* a few at once, until it has answered */
+        for (unsigned i = 0; i < ENDPOINT_WAKING_MAX; i++)
+                endpoint_begin(upstream_pick(f.u, NULL, 0, now));
+        ASSERT_STREQ(pick(&f, now), "none");
+        ASSERT_TRUE(!upstream_has_endpoint(f.u, NULL, 0, now));
+        /* it is not up yet: again in a moment, not in a quarter of a second */
+        endpoint_failed(e, now);
+        ASSERT_TRUE(e->ejected_until_usec <= now + 10 * MAM_USEC_PER_MSEC);
+        for (unsigned i = 0; i < 20; i++)
+                endpoint_failed(e, e->ejected_until_usec);
+        endpoint_failed(e, now = e->ejected_until_usec);
+        ASSERT_TRUE(e->ejected_until_usec <= now + 100 * MAM_USEC_PER_MSEC);
+        endpoint_succeeded(e, 1000, now);
+        ASSERT_STREQ(pick(&f, now), "x:1");
+
+        /* a split is for those that run */
+        upstream_set_split(f.u, (const SplitShare[]){ { "new", 1000 } }, 1);
+        ASSERT_STREQ(pick(&f, now), "x:1");
+
+        /* asleep again is not awake any more */
+        specs[0].state = ENDPOINT_READY;
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        specs[0].state = ENDPOINT_ASLEEP;
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        ASSERT_STREQ(pick(&f, now), "none");
+        for (unsigned i = 0; i < ENDPOINT_WAKING_MAX; i++)
+                endpoint_end(e);
         fixture_done(&f);
 }

@@ -10,6 +10,8 @@
 
 #define EJECTION_FIRST_USEC (250 * MAM_USEC_PER_MSEC)
 #define EJECTION_MAX_USEC   (10 * MAM_USEC_PER_SEC)
+#define WAKING_FIRST_USEC   (5 * MAM_USEC_PER_MSEC)
+#define WAKING_MAX_USEC     (100 * MAM_USEC_PER_MSEC)
 #define RETRY_TOKENS_MAX    100.0
 #define RETRY_TOKENS_START  10.0
 #define RETRY_SHARE         0.2
@@ -26,6 +28,7 @@ static const char *const states[_ENDPOINT_STATE_MAX] = {
         [ENDPOINT_UNREADY] = "unready",
         [ENDPOINT_READY] = "ready",
         [ENDPOINT_DRAINING] = "draining",
+        [ENDPOINT_ASLEEP] = "asleep",
 };
 
 EndpointState endpoint_state_from_string(const char *s) {
@@ -40,6 +43,8 @@ static Endpoint *endpoint_unref(Endpoint *e) {
                 return NULL;
 
         mam_http_client_free(e->client);
+        load_release(e->load);
+        free(e->group);
         free(e->id);
         free(e->address);
         free(e);
@@ -62,11 +67,16 @@ static int endpoint_new(Endpoint **ret, Gateway *g, const EndpointSpec *spec) {
                 return -ENOMEM;
         e->n_ref = 1;
         e->serial = ++serial;
+        e->split_group = -ENOENT;
         e->in_flight = g->metric_in_flight;
         e->id = strdup(spec->id);
         e->address = strdup(spec->address);
-        if (!e->id || !e->address)
+        e->group = strdup("");
+        if (!e->id || !e->address || !e->group)
                 return -ENOMEM;
+        r = load_acquire(g->load, &e->load, e->id);
+        if (r < 0)
+                return r;
         r = mam_http_client_new(&e->client, g->event, e->address, &client_options);
         if (r < 0)
                 return r;
@@ -79,6 +89,7 @@ static int endpoint_new(Endpoint **ret, Gateway *g, const EndpointSpec *spec) {
 void endpoint_begin(Endpoint *e) {
         e->n_ref++;
         e->pending++;
+        e->load->in_flight++;
         if (!e->removed)
                 endpoint_show(e);
 }
@@ -87,6 +98,7 @@ Endpoint *endpoint_end(Endpoint *e) {
         assert(e->pending > 0);
 
         e->pending--;
+        e->load->in_flight--;
         if (!e->removed)
                 endpoint_show(e);
         return endpoint_unref(e);
@@ -96,6 +108,7 @@ void endpoint_succeeded(Endpoint *e, uint64_t rtt_usec, uint64_t now_usec) {
         balancer_sample(&e->stats, rtt_usec, now_usec);
         e->failures = 0;
         e->ejected_until_usec = 0;
+        e->awake = e->state == ENDPOINT_ASLEEP;
 }
 
 void endpoint_struggled(Endpoint *e, uint64_t now_usec) {
@@ -103,13 +116,18 @@ void endpoint_struggled(Endpoint *e, uint64_t now_usec) {
 }
 
 void endpoint_failed(Endpoint *e, uint64_t now_usec) {
-        uint64_t wait = EJECTION_FIRST_USEC << (e->failures < 6 ? e->failures : 6);
+        /* What is just starting will be there in a moment. */
+        bool is_waking = e->state == ENDPOINT_ASLEEP && !e->awake;
+        uint64_t first = is_waking ? WAKING_FIRST_USEC : EJECTION_FIRST_USEC;
+        uint64_t max = is_waking ? WAKING_MAX_USEC : EJECTION_MAX_USEC;
+        uint64_t wait = first << (e->failures < 6 ? e->failures : 6);
 
         /* The connections that broke together are one failure. */
         if (now_usec < e->ejected_until_usec)
                 return;
         e->failures++;
-        e->ejected_until_usec = now_usec + (wait < EJECTION_MAX_USEC ? wait : EJECTION_MAX_USEC);
+        e->awake = false;
+        e->ejected_until_usec = now_usec + (wait < max ? wait : max);
 }
 
 int upstream_new(Upstream **ret, Gateway *g, const char *service) {
@@ -141,15 +159,40 @@ Upstream *upstream_free(Upstream *u) {
         return NULL;
 }
 
-static void endpoint_update(Endpoint *e, const EndpointSpec *spec) {
+static int endpoint_update(Endpoint *e, const EndpointSpec *spec) {
+        const char *group = spec->group ? spec->group : "";
+
         /* Ready again is another process: what is known of the old one would be held against it. */
-        if (spec->state == ENDPOINT_READY && e->state != ENDPOINT_READY) {
+        if (spec->state != e->state && (spec->state == ENDPOINT_READY || spec->state == ENDPOINT_ASLEEP)) {
                 e->stats = (BalancerStats){ 0 };
                 e->failures = 0;
                 e->ejected_until_usec = 0;
+                e->awake = false;
         }
         e->state = spec->state;
         e->weight = spec->weight;
+
+        if (strcmp(e->group, group) != 0) {
+                char *copy = strdup(group);
+
+                if (!copy)
+                        return -ENOMEM;
+                free(e->group);
+                e->group = copy;
+        }
+        return 0;
+}
+
+static void find_split_groups(Upstream *u) {
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                u->endpoints[i]->split_group = split_find(&u->split, u->endpoints[i]->group);
+}
+
+void upstream_set_split(Upstream *u, const SplitShare *shares, size_t n) {
+        assert(u);
+
+        split_set(&u->split, shares, n);
+        find_split_groups(u);
 }
 
 /* Takes the endpoint out of the old set, or makes it. */
@@ -204,7 +247,7 @@ int upstream_set_endpoints(Upstream *u, const EndpointSpec *specs, size_t n) {
                 r = take_or_make(&e, u, &specs[i]);
                 if (r < 0)
                         continue;
-                endpoint_update(e, &specs[i]);
+                r = endpoint_update(e, &specs[i]);
                 set[n_set++] = e;
         }
 
@@ -212,6 +255,7 @@ int upstream_set_endpoints(Upstream *u, const EndpointSpec *specs, size_t n) {
                 endpoint_remove(u->endpoints[i], set, n_set);
         memcpy(u->endpoints, set, n_set * sizeof(*set));
         u->n_endpoints = n_set;
+        find_split_groups(u);
         u->known = true;
         return r == -ENOMEM ? r : 0;
 }
@@ -223,29 +267,91 @@ static bool was_tried(const Endpoint *e, const uint64_t *tried, size_t n_tried) 
         return false;
 }
 
+/* Which of the ready ones can take the request. round 0: those in good standing; round 1: those that refused
+ * a moment ago too, as they are all there is. Returns the groups of the split that have one. */
+static uint32_t find_ready(
+                const Upstream *u,
+                BalancerCandidate *ret,
+                const uint64_t *tried,
+                size_t n_tried,
+                int round,
+                uint64_t now_usec) {
+        uint32_t groups = 0;
+
+        for (size_t i = 0; i < u->n_endpoints; i++) {
+                const Endpoint *e = u->endpoints[i];
+                bool has_share = u->split.n == 0 ||
+                                 (e->split_group >= 0 && u->split.groups[e->split_group].share > 0);
+
+                ret[i] = (BalancerCandidate){
+                        .stats = &e->stats,
+                        .pending = e->pending,
+                        .weight = e->weight,
+                        .available = e->state == ENDPOINT_READY && e->weight > 0 && has_share &&
+                                     !was_tried(e, tried, n_tried) &&
+                                     (round > 0 || now_usec >= e->ejected_until_usec),
+                };
+                if (ret[i].available && e->split_group >= 0)
+                        groups |= 1U << e->split_group;
+        }
+        return groups;
+}
+
+/* One that systemd starts for us, if none is ready at all. The split is for those that run. */
+static Endpoint *find_asleep(const Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec) {
+        Endpoint *found = NULL;
+
+        for (size_t i = 0; i < u->n_endpoints; i++) {
+                Endpoint *e = u->endpoints[i];
+
+                if (e->state == ENDPOINT_READY && e->weight > 0)
+                        return NULL;
+                if (!found && e->state == ENDPOINT_ASLEEP && e->weight > 0 &&
+                    (e->awake || e->pending < ENDPOINT_WAKING_MAX) && now_usec >= e->ejected_until_usec &&
+                    !was_tried(e, tried, n_tried))
+                        found = e;
+        }
+        return found;
+}
+
 Endpoint *upstream_pick(Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec) {
         BalancerCandidate candidates[UPSTREAM_ENDPOINTS_MAX];
+        unsigned *turn;
         ssize_t k;
 
-        /* Those in good standing; if there is none, those that refused a moment ago: they are all there is.
-         */
         for (int round = 0; round < 2; round++) {
-                for (size_t i = 0; i < u->n_endpoints; i++) {
-                        const Endpoint *e = u->endpoints[i];
+                uint32_t groups = find_ready(u, candidates, tried, n_tried, round, now_usec);
 
-                        candidates[i] = (BalancerCandidate){
-                                .stats = &e->stats,
-                                .pending = e->pending,
-                                .weight = e->weight,
-                                .available = e->state == ENDPOINT_READY && !was_tried(e, tried, n_tried) &&
-                                             (round > 0 || now_usec >= e->ejected_until_usec),
-                        };
+                turn = &u->turn;
+                if (n_tried == 0 && groups != 0) {
+                        int group = split_pick(&u->split, groups);
+
+                        for (size_t i = 0; i < u->n_endpoints; i++)
+                                candidates[i].available &= u->endpoints[i]->split_group == group;
+                        turn = &u->split.groups[group].turn;
                 }
-                k = balancer_pick(candidates, u->n_endpoints, &u->turn, now_usec);
+                k = balancer_pick(candidates, u->n_endpoints, turn, now_usec);
                 if (k >= 0)
                         return u->endpoints[k];
         }
-        return NULL;
+        return find_asleep(u, tried, n_tried, now_usec);
+}
+
+bool upstream_has_endpoint(Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec) {
+        BalancerCandidate candidates[UPSTREAM_ENDPOINTS_MAX];
+
+        (void) find_ready(u, candidates, tried, n_tried, 1, now_usec);
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                if (candidates[i].available)
+                        return true;
+        return find_asleep(u, tried, n_tried, now_usec) != NULL;
+}
+
+bool upstream_is_waking(const Upstream *u) {
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                if (u->endpoints[i]->state == ENDPOINT_ASLEEP)
+                        return true;
+        return false;
 }
 
 unsigned upstream_ready(const Upstream *u) {

@@ -13,9 +13,9 @@
 
 #define ENDPOINT_WEIGHT 100U
 
-/* "ready", "draining" or "unready". */
+/* "ready", "draining", "unready" or "asleep". */
 const char *endpoint_state(const Replica *r);
-/* Appends a(sssu). */
+/* Appends a(sssus), the endpoints, and a(su), the split. */
 int endpoints_append(sd_bus_message *m, const Service *s);
 /* Emits EndpointsChanged if they differ from what was announced last. */
 void endpoints_announce(Service *s);

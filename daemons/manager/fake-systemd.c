@@ -169,9 +169,15 @@ static int command(
         if (f->refuse && strstr(line, f->refuse)) {
                 return sd_bus_error_setf(
                                 error,
-                                "org.freedesktop.systemd1.NoSuchUnit",
+                                f->refuse_name ? f->refuse_name : "org.freedesktop.systemd1.NoSuchUnit",
                                 "Unit %s not found.",
                                 unit);
+        }
+
+        if (f->park_starts && strcmp(what, "StartUnit") == 0) {
+                ASSERT_TRUE(f->n_held < FAKE_HELD_MAX);
+                f->held[f->n_held++] = sd_bus_message_ref(m);
+                return 1;
         }
 
         u = fake_unit(f, unit);
@@ -204,12 +210,68 @@ static int method_restart(sd_bus_message *m, void *userdata, sd_bus_error *error
         return command(userdata, m, "RestartUnit", "active", "running", error);
 }
 
+static int method_kill(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *unit, *who, *line;
+        FakeSystemd *f = userdata;
+        char what[32];
+        int signal_number;
+
+        ASSERT_OK(sd_bus_message_read(m, "ssi", &unit, &who, &signal_number));
+        snprintf(what, sizeof(what), "KillUnit %s %i", who, signal_number);
+        line = note(f, what, unit);
+        if (f->refuse && strstr(line, f->refuse))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Not allowed to kill %s.", unit);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+/* A number, or for each device the same bandwidth. */
+static void note_property(FakeUnit *u, sd_bus_message *m) {
+        size_t length = strlen(u->properties), n = 0;
+        const char *name, *device, *contents;
+        uint64_t value = 0;
+        char type;
+
+        ASSERT_OK(sd_bus_message_read(m, "s", &name));
+        ASSERT_OK(sd_bus_message_peek_type(m, &type, &contents));
+        if (strcmp(contents, "t") == 0) {
+                ASSERT_OK(sd_bus_message_read(m, "v", "t", &value));
+                snprintf(u->properties + length,
+                         sizeof(u->properties) - length,
+                         "%s=%llu ",
+                         name,
+                         (unsigned long long) value);
+                return;
+        }
+        ASSERT_OK(sd_bus_message_enter_container(m, 'v', "a(st)"));
+        ASSERT_OK(sd_bus_message_enter_container(m, 'a', "(st)"));
+        while (sd_bus_message_read(m, "(st)", &device, &value) > 0)
+                n++;
+        ASSERT_OK(sd_bus_message_exit_container(m));
+        ASSERT_OK(sd_bus_message_exit_container(m));
+        snprintf(u->properties + length,
+                 sizeof(u->properties) - length,
+                 "%s=%zu*%llu ",
+                 name,
+                 n,
+                 (unsigned long long) value);
+}
+
 static int method_set_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         FakeSystemd *f = userdata;
         const char *unit;
+        FakeUnit *u;
+        int runtime;
 
-        ASSERT_OK(sd_bus_message_read(m, "s", &unit));
+        ASSERT_OK(sd_bus_message_read(m, "sb", &unit, &runtime));
+        ASSERT_TRUE(runtime);
         note(f, "SetUnitProperties", unit);
+        u = fake_unit(f, unit);
+        u->properties[0] = '\0';
+        ASSERT_OK(sd_bus_message_enter_container(m, 'a', "(sv)"));
+        while (sd_bus_message_enter_container(m, 'r', "sv") > 0) {
+                note_property(u, m);
+                ASSERT_OK(sd_bus_message_exit_container(m));
+        }
         if (!f->park_limits)
                 return sd_bus_reply_method_return(m, NULL);
         ASSERT_TRUE(f->n_held < FAKE_HELD_MAX);
@@ -217,12 +279,28 @@ static int method_set_properties(sd_bus_message *m, void *userdata, sd_bus_error
         return 1;
 }
 
+void fake_answer_starts(FakeSystemd *f) {
+        f->park_starts = false;
+        while (f->n_held > 0) {
+                ASSERT_OK(sd_bus_reply_method_return(f->held[--f->n_held], "o", PATH "/job/1"));
+                f->held[f->n_held] = sd_bus_message_unref(f->held[f->n_held]);
+        }
+}
+
+void fake_reload(FakeSystemd *f) {
+        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 1));
+        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 0));
+}
+
 static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         FakeSystemd *f = userdata;
 
         note(f, "Reload", "");
-        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 1));
-        ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "Reloading", "b", 0));
+        if (f->refuse_reloads > 0) {
+                f->refuse_reloads--;
+                return sd_bus_error_setf(error, SD_BUS_ERROR_ACCESS_DENIED, "Not allowed to reload.");
+        }
+        fake_reload(f);
         return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -279,6 +357,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("StartUnit", "ss", "o", method_start, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("StopUnit", "ss", "o", method_stop, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("RestartUnit", "ss", "o", method_restart, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("KillUnit", "ssi", NULL, method_kill, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("SetUnitProperties",
                       "sba(sv)",
                       NULL,

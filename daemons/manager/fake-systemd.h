@@ -15,28 +15,33 @@
 #include "libmam/bus/test-bus.h"
 
 #define FAKE_UNITS_MAX 32U
-#define FAKE_LOG_MAX   128U
-#define FAKE_HELD_MAX  16U
+#define FAKE_LOG_MAX   1024U
+#define FAKE_HELD_MAX  256U
 
 typedef struct FakeUnit {
         char name[64];
         const char *active_state, *sub_state, *result;
         uint32_t job, main_pid, n_restarts;
+        char properties[256]; /* as set last: "MemoryMax=1024 IOReadBandwidthMax=2*1048576 " */
 } FakeUnit;
 
 typedef struct FakeSystemd {
         sd_bus *bus;
         FakeUnit units[FAKE_UNITS_MAX];
         size_t n_units;
-        char log[FAKE_LOG_MAX][96]; /* "StartUnit mam@demo:1.service" */
+        char log[FAKE_LOG_MAX]
+                [96]; /* "StartUnit mam@demo:1.service", "KillUnit main 9 mam@demo:1.service" */
         size_t n_log;
         uint32_t last_job;
         const char *hold;                    /* commands whose log line has this are held */
         const char *refuse;                  /* these are answered with an error */
+        const char *refuse_name;             /* its name; NULL: NoSuchUnit */
+        bool park_starts;                    /* StartUnit is not answered */
         bool park_limits;                    /* SetUnitProperties is not answered */
         sd_bus_message *held[FAKE_HELD_MAX]; /* owned */
         size_t n_held;
-        bool stopping; /* the system goes down */
+        bool stopping;           /* the system goes down */
+        unsigned refuse_reloads; /* so many more of them fail */
 } FakeSystemd;
 
 void fake_systemd_start(FakeSystemd *f, TestBus *b);
@@ -51,5 +56,9 @@ void fake_unit_restarted(FakeSystemd *f, const char *name, uint32_t n_restarts);
 /* The job that a held command made ends. */
 void fake_job_ends(FakeSystemd *f, const char *name, const char *result);
 
+/* Somebody else has it load all units again. */
+void fake_reload(FakeSystemd *f);
+/* Starts that were parked are answered, and no more are. */
+void fake_answer_starts(FakeSystemd *f);
 /* How often it was told exactly this. */
 unsigned fake_told(const FakeSystemd *f, const char *line);

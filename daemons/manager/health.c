@@ -36,7 +36,7 @@ static bool health_set(Health *h, HealthState state, uint64_t realtime_usec) {
 bool health_note_stopped(Health *h, uint64_t realtime_usec) {
         assert(h);
 
-        h->failures = 0;
+        h->failures = h->successes = 0;
         h->next_probe_usec = MAM_USEC_INFINITY;
         return health_set(h, HEALTH_STOPPED, realtime_usec);
 }
@@ -44,7 +44,7 @@ bool health_note_stopped(Health *h, uint64_t realtime_usec) {
 bool health_note_starting(Health *h, uint64_t realtime_usec) {
         assert(h);
 
-        h->failures = 0;
+        h->failures = h->successes = 0;
         h->next_probe_usec = MAM_USEC_INFINITY;
         return health_set(h, HEALTH_STARTING, realtime_usec);
 }
@@ -55,41 +55,56 @@ bool health_note_active(Health *h, bool adopted, uint64_t now_usec, uint64_t rea
         if (h->state == HEALTH_HEALTHY || h->state == HEALTH_UNHEALTHY || h->state == HEALTH_UNKNOWN)
                 return false;
 
-        h->failures = 0;
+        h->failures = h->successes = 0;
         h->next_probe_usec = now_usec;
         return health_set(h, adopted ? HEALTH_UNKNOWN : HEALTH_STARTING, realtime_usec);
 }
 
+/* Someone waits for it: quickly, and then less so. */
+static void probe_again_soon(Health *h, unsigned tries, uint64_t now_usec) {
+        uint64_t again = HEALTH_FIRST_RETRY_USEC << (tries < 6 ? tries - 1 : 5);
+
+        h->next_probe_usec = now_usec + (again < HEALTH_RETRY_MAX_USEC ? again : HEALTH_RETRY_MAX_USEC);
+}
+
+static bool note_success(Health *h, const HealthRules *rules, uint64_t now_usec, uint64_t realtime_usec) {
+        h->failures = 0;
+        h->successes++;
+        /* One that was found running is believed as it is. */
+        if (!health_is_good(h) && h->successes < rules->successes) {
+                probe_again_soon(h, h->successes, now_usec);
+                return false;
+        }
+        h->successes = 0;
+        h->next_probe_usec = now_usec + rules->interval_usec;
+        return health_set(h, HEALTH_HEALTHY, realtime_usec);
+}
+
 bool health_note_probe(
                 Health *h,
+                const HealthRules *rules,
                 bool success,
-                uint64_t interval_usec,
                 uint64_t now_usec,
                 uint64_t realtime_usec) {
-        uint64_t again;
-
         assert(h);
+        assert(rules);
 
         if (h->state == HEALTH_STOPPED)
                 return false;
+        if (success)
+                return note_success(h, rules, now_usec, realtime_usec);
 
-        if (success) {
-                h->failures = 0;
-                h->next_probe_usec = now_usec + interval_usec;
-                return health_set(h, HEALTH_HEALTHY, realtime_usec);
-        }
-
+        h->successes = 0;
         h->failures++;
         if (h->state == HEALTH_STARTING) {
-                again = HEALTH_FIRST_RETRY_USEC << (h->failures < 6 ? h->failures - 1 : 5);
-                h->next_probe_usec =
-                                now_usec + (again < HEALTH_RETRY_MAX_USEC ? again : HEALTH_RETRY_MAX_USEC);
+                probe_again_soon(h, h->failures, now_usec);
                 return false;
         }
 
-        again = interval_usec < HEALTH_FAILED_RETRY_USEC ? interval_usec : HEALTH_FAILED_RETRY_USEC;
-        h->next_probe_usec = now_usec + again;
-        if (h->failures < HEALTH_FAILURES)
+        h->next_probe_usec = now_usec + (rules->interval_usec < HEALTH_FAILED_RETRY_USEC
+                                                         ? rules->interval_usec
+                                                         : HEALTH_FAILED_RETRY_USEC);
+        if (h->failures < rules->failures)
                 return false;
         return health_set(h, HEALTH_UNHEALTHY, realtime_usec);
 }

@@ -6,8 +6,8 @@
  *
  * A replica that the manager saw starting is "starting" until systemd calls it active and its first probe
  * succeeds. One that was found running is believed until a probe says otherwise: a new manager must not take
- * traffic away from what works. HEALTH_FAILURES failures in a row make it unhealthy, one success makes it
- * healthy again.
+ * traffic away from what works. So many failures in a row as its configuration says make it unhealthy, and
+ * so many successes healthy; by default three and one.
  */
 
 #include <stdbool.h>
@@ -15,7 +15,6 @@
 
 #include "libmam/util/time.h"
 
-#define HEALTH_FAILURES 3U
 /* Until the first success probes follow quickly, from 50 ms doubling to 1 s: someone waits for this replica.
  */
 #define HEALTH_FIRST_RETRY_USEC (50 * MAM_USEC_PER_MSEC)
@@ -34,10 +33,17 @@ typedef enum HealthState {
 
 typedef struct Health {
         HealthState state;
-        unsigned failures; /* in a row */
+        unsigned failures;  /* in a row */
+        unsigned successes; /* in a row, while it is not healthy */
         uint64_t since_realtime_usec;
         uint64_t next_probe_usec; /* monotonic; MAM_USEC_INFINITY: none */
 } Health;
+
+typedef struct HealthRules {
+        uint64_t interval_usec;
+        uint32_t failures;  /* that make unhealthy; 0 counts as 1 */
+        uint32_t successes; /* that make healthy; 0 counts as 1 */
+} HealthRules;
 
 #define HEALTH_INIT \
         { .next_probe_usec = MAM_USEC_INFINITY }
@@ -53,7 +59,7 @@ bool health_note_starting(Health *h, uint64_t realtime_usec);
 bool health_note_active(Health *h, bool adopted, uint64_t now_usec, uint64_t realtime_usec);
 bool health_note_probe(
                 Health *h,
+                const HealthRules *rules,
                 bool success,
-                uint64_t interval_usec,
                 uint64_t now_usec,
                 uint64_t realtime_usec);

@@ -15,6 +15,7 @@
 #include "manager/introspect.h"
 #include "manager/job.h"
 #include "manager/manager.h"
+#include "manager/rollout-internal.h"
 
 #define WAIT_USEC (5 * MAM_USEC_PER_SEC)
 
@@ -100,6 +101,13 @@ static int add_samples(Manager *m) {
         DL_APPEND(m->services, s);
         if (!service_replica(s, 1))
                 return -ENOMEM;
+
+        s->rollout = calloc(1, sizeof(*s->rollout));
+        if (!s->rollout)
+                return -ENOMEM;
+        s->rollout->manager = m;
+        s->rollout->service = s;
+        s->rollout->id = 1;
 
         members = calloc(1, sizeof(*members));
         if (!members)

@@ -15,6 +15,7 @@
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
 #include "manager/actions.h"
+#include "manager/chaos.h"
 #include "manager/job.h"
 
 #define JOB_PREFIX MAM_BUS_PATH "/job"
@@ -57,7 +58,11 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
         if (r == 0)
                 return 1;
 
-        job_end(job, "cancelled", "Cancelled; what was done stays done");
+        if (job->verb == JOB_CHAOS) {
+                chaos_cancel(job->manager->chaos, job); /* the job ends when everything is taken back */
+        } else {
+                job_end(job, "cancelled", "Cancelled; what was done stays done");
+        }
         return sd_bus_reply_method_return(message, NULL);
 }
 

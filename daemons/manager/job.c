@@ -18,10 +18,8 @@
 #define PROGRESS_USEC (100 * MAM_USEC_PER_MSEC)
 
 static const char *const verb_names[_JOB_VERB_MAX] = {
-        [JOB_START] = "start",
-        [JOB_STOP] = "stop",
-        [JOB_RESTART] = "restart",
-        [JOB_SCALE] = "scale",
+        [JOB_START] = "start", [JOB_STOP] = "stop",   [JOB_RESTART] = "restart",
+        [JOB_SCALE] = "scale", [JOB_CHAOS] = "chaos",
 };
 
 const char *job_verb_to_string(JobVerb v) {
@@ -76,11 +74,21 @@ static void take_member(Job *older, const Service *s) {
                 job_end(older, "superseded", "A later call wants something else of it");
 }
 
+void jobs_end_restarts(Manager *m, const Service *s) {
+        Job *job, *next;
+
+        DL_FOREACH_SAFE(m->jobs, job, next) {
+                if (job->verb == JOB_RESTART)
+                        take_member(job, s);
+        }
+}
+
 void jobs_forget_service(Manager *m, const Service *s) {
         Job *job, *next;
 
         DL_FOREACH_SAFE(m->jobs, job, next) {
-                take_member(job, s);
+                if (job->verb != JOB_CHAOS)
+                        take_member(job, s);
         }
 }
 
@@ -101,6 +109,8 @@ int job_new(Job **ret, Manager *m, JobVerb verb, const char *service, JobMember 
                 DL_FOREACH_SAFE(m->jobs, older, next) {
                         /* What is only started on the way for another one's sake does not end a job about
                          * it. */
+                        if (older->verb == JOB_CHAOS)
+                                continue;
                         if (strcmp(older->service, service) == 0 ||
                             strcmp(members[i].service->config->id, service) == 0 || verb == JOB_STOP ||
                             verb == JOB_RESTART || !*service)
@@ -294,6 +304,7 @@ void jobs_evaluate(Manager *m, uint64_t now_usec, uint64_t *again_usec) {
         assert(m);
 
         DL_FOREACH_SAFE(m->jobs, job, next) {
-                (void) job_evaluate(job, now_usec, again_usec);
+                if (job->verb != JOB_CHAOS)
+                        (void) job_evaluate(job, now_usec, again_usec);
         }
 }

@@ -22,6 +22,7 @@ typedef enum JobVerb {
         JOB_STOP,
         JOB_RESTART,
         JOB_SCALE,
+        JOB_CHAOS, /* chaos.c ends it; it takes no members from others, nor they from it */
         _JOB_VERB_MAX,
 } JobVerb;
 
@@ -61,6 +62,8 @@ MAM_DEFINE_CLEANUP(Job, job_free);
 
 /* Looks how far everything is; ends jobs, begins the next step of a restart. Lowers *again_usec. */
 void jobs_evaluate(Manager *m, uint64_t now_usec, uint64_t *again_usec);
+/* Something else is about to replace its replicas: restarts of it end. */
+void jobs_end_restarts(Manager *m, const Service *s);
 /* The service is about to be freed. */
 void jobs_forget_service(Manager *m, const Service *s);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "libmam/bus/bus-errors.h"
+#include "manager/chaos.h"
 #include "manager/manager.h"
 #include "manager/operations.h"
 
@@ -54,8 +55,11 @@ int limits_operation_start(Service *s, sd_bus_message *message) {
         o->message = sd_bus_message_ref(message);
         o->n_calls = 1; /* ours, until all are sent */
         for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
-                if (!s->replicas[n] || s->replicas[n]->activity == UNIT_INACTIVE)
+                if (!s->replicas[n] || s->replicas[n]->activity == UNIT_INACTIVE ||
+                    chaos_holds_limits(s->replicas[n]))
                         continue;
+                s->replicas[n]->memory_max = service_memory_bytes(s);
+                s->replicas[n]->memory_waits = false;
                 mam_unit_replica_service(unit, s->config->id, n);
                 r = systemd_set_limits(
                                 s->manager->systemd,

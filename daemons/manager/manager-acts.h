@@ -9,27 +9,46 @@
  */
 
 #include "libmam/obs/log.h"
+#include "manager/events.h"
 #include "manager/manager.h"
 #include "manager/reconcile.h"
 
-/* One line in the journal about a replica: it is found with journalctl -u of the unit. */
-#define log_replica(_priority, _message_id, _replica, _format, ...)                   \
-        do {                                                                          \
-                const MamServiceConfig *_config = (_replica)->service->config;        \
-                char _unit[MAM_UNIT_NAME_MAX + 5] = "UNIT=";                          \
-                const char *const _fields[] = { _unit, NULL };                        \
-                mam_unit_replica_service(_unit + 5, _config->id, (_replica)->number); \
-                mam_log_full(_priority,                                               \
-                             _message_id,                                             \
-                             _fields,                                                 \
-                             "%s:%u: " _format,                                       \
-                             _config->id,                                             \
-                             (_replica)->number,                                      \
-                             ##__VA_ARGS__);                                          \
-        } while (0)
+/* Something happened to a replica. */
+#define replica_event(_priority, _message_id, _replica, _type, ...) \
+        event_log((_replica)->service->manager,                     \
+                  _priority,                                        \
+                  _message_id,                                      \
+                  (_replica)->service->config->id,                  \
+                  (_replica)->number,                               \
+                  _type,                                            \
+                  __VA_ARGS__)
 
 void replica_act(Replica *r, ReplicaAction action, uint64_t now_usec);
 /* The next step of a rolling restart: drain, then restart. */
 void replica_step_restart(Replica *r, uint64_t now_usec, uint64_t *again_usec);
 /* Runtime limits that differ from the configured ones, once there is a unit to set them on. */
 void replica_step_limits(Replica *r);
+
+/* drift.c: limits that differ from what they should be. */
+bool drift_is(uint64_t cpu_usec,
+              uint64_t memory_bytes,
+              uint64_t want_cpu_millis,
+              uint64_t want_memory_bytes);
+void service_note_limits(Service *s, uint64_t now_usec);
+void replica_step_drift(Replica *r, uint64_t now_usec);
+
+/* manager-pass.c: what reconcile_replica() is asked about it; Plan asks the same. */
+void replica_view(const Replica *r, bool start_gate, bool stop_gate, ReplicaView *ret);
+/* What the service depends on is ready. */
+bool service_start_gate_is_open(const Service *s);
+/* What depends on the service is gone, or the service is not to stop as a whole. */
+bool service_stop_gate_is_open(const Service *s);
+/* The service that keeps it shut, or NULL. */
+const char *service_gate_of_start(const Service *s);
+const char *service_gate_of_stop(const Service *s);
+
+/* manager-liveness.c: restarts what is unhealthy for too long. */
+void replica_step_liveness(Replica *r, bool dependency_is_down, uint64_t now_usec, uint64_t *again_usec);
+void replica_liveness_view(const Replica *r, bool dependency_is_down, LivenessView *ret);
+/* Notes, and tells as an event, whether what a service depends on is well. True: that has changed. */
+bool service_note_dependency(Service *s);

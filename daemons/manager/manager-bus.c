@@ -21,9 +21,14 @@
 #include "libmam/util/quantity.h"
 #include "mam-build.h"
 #include "manager/actions.h"
+#include "manager/alerts.h"
+#include "manager/events.h"
+#include "manager/explain.h"
 #include "manager/job.h"
 #include "manager/manager-bus.h"
 #include "manager/operations.h"
+#include "manager/plan.h"
+#include "manager/rollout.h"
 #include "manager/token.h"
 
 /* ---- methods ---- */
@@ -123,9 +128,24 @@ static int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_err
 
         s->state->cpu_millis = cpu_millis;
         s->state->memory_bytes = memory_bytes;
+        if (*cpu)
+                s->state->auto_cpu_millis = 0;
+        if (*memory)
+                s->state->auto_memory_bytes = 0;
         s->state->runtime_limits = true;
         s->dirty |= SERVICE_DIRTY_LIMITS;
-        (void) manager_save_state(m);
+        r = manager_bus_commit(m, error);
+        if (r < 0)
+                return r;
+        event_log(m,
+                  LOG_NOTICE,
+                  NULL,
+                  id,
+                  0,
+                  "resized",
+                  "limits per replica set by a person: CPU %llum, memory %llu MiB",
+                  (unsigned long long) service_cpu_millis(s),
+                  (unsigned long long) (service_memory_bytes(s) / (1024 * 1024)));
         manager_queue_pass(m);
 
         r = limits_operation_start(s, message);
@@ -296,6 +316,12 @@ static const sd_bus_vtable manager_vtable[] = {
                         method_set_limits,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
+                        "SetAutoscaling",
+                        SD_BUS_ARGS("s", service, "s", horizontal, "s", vertical, "t", flags),
+                        SD_BUS_NO_RESULT,
+                        manager_bus_set_autoscaling,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
                         "List",
                         SD_BUS_NO_ARGS,
                         SD_BUS_RESULT("a(ssssuuuo)", services),
@@ -322,8 +348,56 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS(
                         "ListEndpoints",
                         SD_BUS_ARGS("s", service),
-                        SD_BUS_RESULT("t", revision, "a(sssu)", endpoints),
+                        SD_BUS_RESULT("t", revision, "a(sssus)", endpoints, "a(su)", split),
                         manager_bus_list_endpoints,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Plan",
+                        SD_BUS_ARGS("s", service, "t", flags),
+                        SD_BUS_RESULT("a(sssss)", differences),
+                        manager_bus_plan,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Explain",
+                        SD_BUS_ARGS("s", service, "t", flags),
+                        SD_BUS_RESULT("a(ssssta{sd})", reasons),
+                        manager_bus_explain,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ListAlerts",
+                        SD_BUS_NO_ARGS,
+                        SD_BUS_RESULT("a(sssssst)", alerts),
+                        manager_bus_list_alerts,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ListEvents",
+                        SD_BUS_ARGS("s", service, "t", after, "u", max),
+                        SD_BUS_RESULT("a(ttsssss)", events),
+                        manager_bus_list_events,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Deploy",
+                        SD_BUS_ARGS("s", service, "a{sv}", options, "t", flags),
+                        SD_BUS_RESULT("o", rollout),
+                        manager_bus_deploy,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "GetRollout",
+                        SD_BUS_ARGS("s", service),
+                        SD_BUS_RESULT("o", rollout),
+                        manager_bus_get_rollout,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ListRevisions",
+                        SD_BUS_ARGS("s", service),
+                        SD_BUS_RESULT("a(sstsss)", revisions),
+                        manager_bus_list_revisions,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Chaos",
+                        SD_BUS_ARGS("s", kind, "s", service, "u", percent, "t", duration_usec, "t", flags),
+                        SD_BUS_RESULT("o", job),
+                        manager_bus_chaos,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                         "IssueToken",
@@ -333,7 +407,52 @@ static const sd_bus_vtable manager_vtable[] = {
                         SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
         SD_BUS_SIGNAL_WITH_ARGS(
                         "EndpointsChanged",
-                        SD_BUS_ARGS("s", service, "t", revision, "a(sssu)", endpoints),
+                        SD_BUS_ARGS("s", service, "t", revision, "a(sssus)", endpoints, "a(su)", split),
+                        0),
+        SD_BUS_SIGNAL_WITH_ARGS(
+                        "Alert",
+                        SD_BUS_ARGS("s",
+                                    fingerprint,
+                                    "s",
+                                    name,
+                                    "s",
+                                    severity,
+                                    "s",
+                                    service,
+                                    "s",
+                                    replica,
+                                    "s",
+                                    summary,
+                                    "t",
+                                    started_usec,
+                                    "t",
+                                    ended_usec),
+                        0),
+        SD_BUS_SIGNAL_WITH_ARGS(
+                        "Event",
+                        SD_BUS_ARGS("t",
+                                    sequence,
+                                    "t",
+                                    time_usec,
+                                    "s",
+                                    severity,
+                                    "s",
+                                    service,
+                                    "s",
+                                    replica,
+                                    "s",
+                                    type,
+                                    "s",
+                                    message),
+                        0),
+        SD_BUS_SIGNAL_WITH_ARGS(
+                        "ChaosEnded",
+                        SD_BUS_ARGS("o", job, "s", service, "a{sd}", before, "a{sd}", during),
+                        0),
+        SD_BUS_SIGNAL_WITH_ARGS("RolloutNew", SD_BUS_ARGS("o", rollout, "s", service), 0),
+        SD_BUS_SIGNAL_WITH_ARGS(
+                        "RolloutRemoved",
+                        SD_BUS_ARGS("o", rollout, "s", service, "s", result, "s", message),
                         0),
         SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("o", job, "s", verb, "s", service), 0),
         SD_BUS_SIGNAL_WITH_ARGS(
@@ -381,6 +500,8 @@ int manager_export(Manager *m) {
         if (r >= 0)
                 r = job_export(m);
         if (r >= 0)
+                r = rollout_export(m);
+        if (r >= 0)
                 r = mam_log_control_export(m->bus, NULL, "mam-manager");
         return r;
 }
@@ -408,6 +529,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
                 n++;
         }
         manager_queue_pass(m);
+        companions_follow(m);
         (void) sd_notifyf(false, "READY=1\nSTATUS=Managing %zu services", n);
         return 0;
 }

@@ -24,6 +24,8 @@ int manager_bus_no_such_service(Manager *m, const char *id, sd_bus_error *error)
 int manager_bus_start(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_bus_stop(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_bus_restart(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_chaos(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_set_autoscaling(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* No flag is defined yet: what a later version understands must not be ignored by this one. */
@@ -37,7 +39,7 @@ int manager_bus_read_service(
                 sd_bus_error *error);
 /* What may be started or changed: configured, and run by us. */
 int manager_bus_check_usable(Manager *m, const Service *s, sd_bus_error *error);
-/* As mam_polkit_check(). */
+/* As mam_polkit_check(). When it says yes, the state as it is now is kept for manager_bus_commit(). */
 int manager_bus_authorize(
                 Manager *m,
                 sd_bus_message *message,
@@ -45,3 +47,9 @@ int manager_bus_authorize(
                 const char *verb,
                 const char *id,
                 sd_bus_error *error);
+/* Stores what the call has changed in the state, before anything is done about it: a manager that is killed
+ * right after goes on there. <0: it could not be stored; *error is set, and the state is again what it was
+ * before the call. */
+int manager_bus_commit(Manager *m, sd_bus_error *error);
+/* Takes back what the call has changed in the state. */
+void manager_bus_revert(Manager *m);

@@ -15,6 +15,7 @@
 #include "libmam/bus/bus-errors.h"
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
+#include "manager/autoscaler.h"
 #include "manager/manager.h"
 
 #define GENERATOR_FOLDER "/run/systemd/generator"
@@ -67,6 +68,8 @@ static int adopt_service(Manager *m, ConfigRef *ref, const MamServiceConfig *c) 
                         return r;
         }
         DL_APPEND(m->services, s);
+        if (m->autoscaler)
+                autoscaler_note_settings(s);
         return 0;
 }
 

@@ -12,36 +12,40 @@
 #include "libmam/bus/bus-errors.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
+#include "manager/alerts.h"
+#include "manager/autoscaler.h"
+#include "manager/chaos.h"
 #include "manager/endpoints.h"
 #include "manager/job.h"
 #include "manager/manager-acts.h"
 #include "manager/manager.h"
 #include "manager/probe.h"
+#include "manager/rollout.h"
 
 /* ---- gates ---- */
 
-static bool start_gate_is_open(const Service *s) {
+const char *service_gate_of_start(const Service *s) {
         for (char **d = s->config->dependencies; d && *d; d++) {
                 const Service *dependency = manager_find_service(s->manager, *d);
                 uint32_t ready = 0;
 
-                if (!dependency || !dependency->state->running ||
+                if (!dependency || !dependency->state->running || service_is_asleep(dependency) ||
                     manager_service_is_external(s->manager, *d))
                         continue;
                 for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX && ready == 0; n++)
                         ready += dependency->replicas[n] && replica_is_ready(dependency->replicas[n]);
                 if (ready == 0)
-                        return false;
+                        return dependency->config->id;
         }
-        return true;
+        return NULL;
 }
 
 /* Only for services that stop as a whole: scaling down waits for nobody. */
-static bool stop_gate_is_open(const Service *s) {
+const char *service_gate_of_stop(const Service *s) {
         const Service *other;
 
         if (s->state->running)
-                return true;
+                return NULL;
         DL_FOREACH(s->manager->services, other) {
                 Numbers existing;
 
@@ -49,15 +53,24 @@ static bool stop_gate_is_open(const Service *s) {
                         continue;
                 existing = service_existing(other);
                 if (!numbers_is_empty(&existing))
-                        return false;
+                        return other->config->id;
         }
-        return true;
+        return NULL;
+}
+
+bool service_start_gate_is_open(const Service *s) {
+        return !service_gate_of_start(s);
+}
+
+bool service_stop_gate_is_open(const Service *s) {
+        return !service_gate_of_stop(s);
 }
 
 /* ---- one replica ---- */
 
 static void on_probed(Probe *p, int error, const char *reason, void *userdata) {
         Replica *r = userdata;
+        const MamServiceConfig *c = r->service->config;
         Manager *m = r->service->manager;
         HealthState before = r->health.state;
 
@@ -65,16 +78,28 @@ static void on_probed(Probe *p, int error, const char *reason, void *userdata) {
         m->n_probes--;
         if (health_note_probe(
                             &r->health,
+                            &(const HealthRules){ .interval_usec = c->health_interval_usec,
+                                                  .failures = c->health_failures,
+                                                  .successes = c->health_successes },
                             error >= 0,
-                            r->service->config->health_interval_usec,
                             mam_now_monotonic(),
                             mam_now_realtime())) {
                 r->dirty |= REPLICA_DIRTY_HEALTH;
                 if (r->health.state == HEALTH_UNHEALTHY) {
-                        log_replica(LOG_WARNING, MAM_MESSAGE_REPLICA_UNHEALTHY, r, "unhealthy: %s", reason);
+                        replica_event(LOG_WARNING,
+                                      MAM_MESSAGE_REPLICA_UNHEALTHY,
+                                      r,
+                                      "unhealthy",
+                                      "unhealthy: %s",
+                                      reason);
                 } else if (before == HEALTH_UNHEALTHY) {
-                        log_replica(LOG_NOTICE, MAM_MESSAGE_REPLICA_HEALTHY, r, "healthy again");
-                }
+                        replica_event(LOG_NOTICE,
+                                      MAM_MESSAGE_REPLICA_HEALTHY,
+                                      r,
+                                      "healthy",
+                                      "healthy again");
+                } else if (before == HEALTH_STARTING)
+                        replica_event(LOG_INFO, NULL, r, "started", "ready");
         }
         if (strcmp(r->health_reason, reason) != 0) {
                 snprintf(r->health_reason, sizeof(r->health_reason), "%s", reason);
@@ -121,6 +146,26 @@ static void probe_step(Replica *r, uint64_t now_usec, uint64_t *again_usec) {
         m->n_probes++;
 }
 
+void replica_view(const Replica *r, bool start_gate, bool stop_gate, ReplicaView *ret) {
+        const ServiceState *state = r->service->state;
+        ReplicaView v;
+
+        v = (ReplicaView){
+                .wanted = numbers_has(&state->numbers, r->number),
+                .starting = numbers_has(&state->starting, r->number),
+                .stopping = numbers_has(&state->stopping, r->number),
+                .held_until_usec = r->backoff.held_until_usec,
+                .looping = r->hold[0],
+                .drain_until_usec = r->drain_until_usec,
+                .activity = r->activity,
+                .activity_since_usec = r->activity_since_usec,
+                .busy = r->n_calls > 0 || r->own_job > 0 || r->job > 0,
+        };
+        v.busy_own = r->n_calls > 0 || (r->own_job > 0 && (!v.stopping || r->own_job_stops));
+        v.gate_open = v.stopping ? stop_gate : start_gate && (!v.starting || rollout_may_start(r));
+        *ret = v;
+}
+
 static void replica_pass(
                 Replica *r,
                 bool start_gate,
@@ -136,22 +181,12 @@ static void replica_pass(
         r->start_failed = false;
         backoff_note_health(&r->backoff, r->activity == UNIT_ACTIVE && health_is_good(&r->health), now_usec);
 
-        v = (ReplicaView){
-                .wanted = numbers_has(&state->numbers, r->number),
-                .starting = numbers_has(&state->starting, r->number),
-                .stopping = numbers_has(&state->stopping, r->number),
-                .held_until_usec = r->backoff.held_until_usec,
-                .looping = r->hold[0],
-                .drain_until_usec = r->drain_until_usec,
-                .activity = r->activity,
-                .activity_since_usec = r->activity_since_usec,
-                .busy = r->n_calls > 0 || r->own_job > 0 || r->job > 0,
-        };
-        v.busy_own = r->n_calls > 0 || (r->own_job > 0 && (!v.stopping || r->own_job_stops));
-        v.gate_open = v.stopping ? stop_gate : start_gate;
+        replica_view(r, start_gate, stop_gate, &v);
 
         replica_act(r, reconcile_replica(&v, now_usec, again_usec), now_usec);
+        replica_step_liveness(r, !start_gate, now_usec, again_usec);
         replica_step_restart(r, now_usec, again_usec);
+        replica_step_drift(r, now_usec);
         replica_step_limits(r);
         probe_step(r, now_usec, again_usec);
 }
@@ -165,7 +200,7 @@ static bool counts_equal(const ServiceCounts *a, const ServiceCounts *b) {
 }
 
 static void count_service(Service *s) {
-        ServiceCounts c = { .wanted = s->state->running, .desired = numbers_count(&s->state->numbers) };
+        ServiceCounts c = { .wanted = s->state->running, .desired = service_desired(s) };
 
         for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 const Replica *r = s->replicas[n];
@@ -193,7 +228,6 @@ static void count_service(Service *s) {
 }
 
 static void explain_service(Service *s, bool start_gate) {
-        const char *text = reconcile_service_state(&s->counts);
         char reason[sizeof(s->reason)] = "", why[128];
 
         if (!start_gate && !numbers_is_empty(&s->state->starting)) {
@@ -210,20 +244,22 @@ static void explain_service(Service *s, bool start_gate) {
                         snprintf(reason, sizeof(reason), "%s:%u: %s", s->config->id, n, why);
                         break;
                 }
-        }
+        } else if (s->dependency_note[0])
+                snprintf(reason, sizeof(reason), "ready, but %s", s->dependency_note);
         if (!s->configured)
                 snprintf(reason, sizeof(reason), "no longer configured");
 
-        if (strcmp(text, s->state_text) != 0 || strcmp(reason, s->reason) != 0) {
-                s->state_text = text;
+        if (strcmp(reason, s->reason) != 0) {
                 memcpy(s->reason, reason, sizeof(reason));
                 s->dirty |= SERVICE_DIRTY_STATE;
         }
 }
 
 static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
-        bool start_gate = start_gate_is_open(s), stop_gate = stop_gate_is_open(s);
+        bool start_gate = service_start_gate_is_open(s), stop_gate = service_stop_gate_is_open(s);
+        const char *text;
 
+        service_note_limits(s, now_usec);
         if (s->settle_usec > 0 && s->state->running) {
                 if (s->settle_usec <= now_usec) {
                         service_want_count(s, s->state->replicas, NULL, NULL);
@@ -236,6 +272,8 @@ static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
         NUMBERS_FOREACH(n, &s->state->numbers) {
                 (void) service_replica(s, n);
         }
+        if (service_is_asleep(s)) /* the one that is woken */
+                (void) service_replica(s, 1);
         NUMBERS_FOREACH(n, &s->state->stopping) {
                 (void) service_replica(s, n);
         }
@@ -245,8 +283,15 @@ static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
                         replica_pass(s->replicas[n], start_gate, stop_gate, now_usec, again_usec);
         }
 
+        service_step_sleep(s, stop_gate);
+
         count_service(s);
-        explain_service(s, start_gate);
+        text = reconcile_service_state(&s->counts);
+        if (strcmp(text, s->state_text) != 0) {
+                s->state_text = text;
+                s->state_since_usec = mam_now_realtime();
+                s->dirty |= SERVICE_DIRTY_STATE;
+        }
 }
 
 static void service_publish(Service *s) {
@@ -256,6 +301,8 @@ static void service_publish(Service *s) {
                 if (!r)
                         continue;
                 replica_emit_changes(r);
+                if (n == 1 && service_is_asleep(s))
+                        continue;
                 if (r->activity == UNIT_INACTIVE && !replica_is_wanted(r) && r->n_calls == 0 &&
                     r->own_job == 0 && r->job == 0 && !r->probe && !numbers_has(&s->state->stopping, n)) {
                         replica_emit_removed(r);
@@ -321,17 +368,34 @@ void manager_pass(Manager *m) {
         if (!m->listed)
                 return;
 
+        rollouts_step(m, now_usec, &again_usec);
         DL_FOREACH(m->services, s) {
                 service_pass(s, now_usec, &again_usec);
+        }
+        /* Now that the state of each is known to those that depend on it. */
+        DL_FOREACH(m->services, s) {
+                (void) service_note_dependency(s);
+                explain_service(s, service_start_gate_is_open(s));
         }
         DL_FOREACH(m->services, s) {
                 endpoints_announce(s);
         }
+        chaos_step(m->chaos, now_usec, &again_usec);
         jobs_evaluate(m, now_usec, &again_usec);
         DL_FOREACH(m->services, s) {
                 service_publish(s);
         }
+        rollouts_publish(m);
         publish_state(m);
+        alerts_pass(m->alerts, now_usec, &again_usec);
+
+        if (now_usec >= m->resync_usec) {
+                if (m->resync_usec > 0)
+                        systemd_list_again(m->systemd);
+                m->resync_usec = now_usec + MANAGER_RESYNC_USEC;
+        }
+        if (m->resync_usec < again_usec)
+                again_usec = m->resync_usec;
         drop_vanished_services(m);
 
         if (m->state_dirty && m->state_due_usec <= now_usec) {

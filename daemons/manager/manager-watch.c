@@ -11,9 +11,12 @@
 #include <utlist.h>
 
 #include "libmam/obs/log.h"
+#include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
+#include "manager/events.h"
 #include "manager/manager.h"
 #include "manager/operations.h"
+#include "manager/rollout.h"
 
 static void on_unit(const char *id, uint32_t number, const UnitChange *change, void *userdata) {
         bool inactive = change->fields & UNIT_FIELD_ACTIVE_STATE &&
@@ -49,8 +52,17 @@ static void adopt_fresh(Service *s, uint64_t now_usec) {
                 if (r && (r->activity == UNIT_ACTIVE || r->activity == UNIT_ACTIVATING || r->job > 0))
                         service_adopt_running(s, n, now_usec);
         }
-        if (s->state->running)
-                s->manager->state_dirty = true;
+        if (!s->state->running)
+                return;
+        s->manager->state_dirty = true;
+        event_log(s->manager,
+                  LOG_INFO,
+                  MAM_MESSAGE_REPLICA_ADOPTED,
+                  s->config->id,
+                  0,
+                  "adopted",
+                  "%u replicas were found running",
+                  numbers_count(&s->state->numbers));
 }
 
 static void on_listed(int error, const char *message, void *userdata) {
@@ -87,7 +99,11 @@ static void on_listed(int error, const char *message, void *userdata) {
                                 replica_apply(replica, &gone, now_usec, false);
                         }
                         replica->seen = false;
-                        if (service_sets_limits(s))
+                        if (replica->masked) { /* perhaps not any more */
+                                replica->masked = false;
+                                backoff_reset(&replica->backoff);
+                        }
+                        if (m->reloaded && service_sets_limits(s) && !replica->unit_limits_known)
                                 replica->limits_due = true; /* a reload may have lost them */
                 }
                 if (first && s->state->fresh)
@@ -95,6 +111,7 @@ static void on_listed(int error, const char *message, void *userdata) {
         }
 
         m->listed = true;
+        m->reloaded = false;
         manager_queue_pass(m);
         if (!first)
                 return;
@@ -116,6 +133,11 @@ static void job_removed(Replica *r, uint32_t job, const char *result) {
                 return;
 
         r->own_job = 0;
+        /* It has gone to sleep; what runs next was woken, however soon that is. */
+        if (r->own_job_stops && r->number == 1 && r->service->state->asleep && strcmp(result, "done") == 0) {
+                numbers_remove(&state->stopping, 1);
+                r->drain_until_usec = 0;
+        }
         if (r->restart == RESTART_ISSUED)
                 r->restart = RESTART_RUNNING;
         if (strcmp(result, "done") == 0 || strcmp(result, "skipped") == 0 || r->own_job_stops)
@@ -147,6 +169,7 @@ static void on_job_removed(uint32_t job, const char *unit, const char *result, v
                 return;
         if (m->init)
                 init_operation_job_removed(m->init, job, result);
+        deploy_job_removed(m, job, result);
         if (mam_unit_parse_replica(unit, id, &number) < 0 || !strstr(unit, ".service"))
                 return;
 
@@ -161,9 +184,22 @@ static void on_reloaded(void *userdata) {
         Manager *m = userdata;
         int r;
 
+        m->reloaded = true;
         r = manager_load_config(m);
-        if (r < 0)
-                (void) mam_error_errno(r, "Cannot read the configuration again; the old one stands");
+        if (r < 0) {
+                event_log(m,
+                          LOG_ERR,
+                          NULL,
+                          "",
+                          0,
+                          "reloaded",
+                          "cannot read the configuration again; the old one stands: %s",
+                          strerror(-r));
+                return;
+        }
+        if (m->ready)
+                companions_follow(m);
+        event_log(m, LOG_INFO, NULL, "", 0, "reloaded", "systemd and the configuration were loaded again");
 }
 
 const SystemdHandlers manager_systemd_handlers = {

@@ -16,9 +16,14 @@
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
+#include "manager/alerts.h"
+#include "manager/autoscaler.h"
+#include "manager/chaos.h"
+#include "manager/events.h"
 #include "manager/job.h"
 #include "manager/manager.h"
 #include "manager/operations.h"
+#include "manager/rollout.h"
 
 #define TIMER_ACCURACY_MAX_USEC (250 * MAM_USEC_PER_MSEC)
 
@@ -100,6 +105,13 @@ static int add_sources(Manager *m) {
         return r;
 }
 
+static int new_chaos(Manager *m, const char *folder) {
+        char path[4096];
+
+        snprintf(path, sizeof(path), "%s/chaos.json", folder ? folder : "");
+        return chaos_new(&m->chaos, m, folder ? path : NULL);
+}
+
 int manager_new(Manager **ret, sd_event *event, sd_bus *bus, const ManagerOptions *options) {
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
@@ -126,13 +138,19 @@ int manager_new(Manager **ret, sd_event *event, sd_bus *bus, const ManagerOption
         if (r < 0)
                 return r;
 
-        r = copy(&m->config_dir, options->config_dir);
+        r = events_new(&m->events, m);
+        if (r >= 0)
+                r = alerts_new(&m->alerts, m, options->runtime_dir);
+        if (r >= 0)
+                r = copy(&m->config_dir, options->config_dir);
         if (r >= 0)
                 r = copy(&m->last_good_dir, options->last_good_dir);
         if (r >= 0)
                 r = copy(&m->state_path, options->state_path);
         if (r >= 0)
                 r = load_state(m);
+        if (r >= 0)
+                r = state_new(&m->before);
         if (r >= 0)
                 r = add_sources(m);
         if (r >= 0)
@@ -141,6 +159,14 @@ int manager_new(Manager **ret, sd_event *event, sd_bus *bus, const ManagerOption
                 r = systemd_new(&m->systemd, bus, &manager_systemd_handlers, m);
         if (r >= 0)
                 r = manager_load_config(m);
+        if (r >= 0)
+                r = load_new(&m->load, m);
+        if (r >= 0)
+                r = rollouts_new(&m->rollouts, m, options);
+        if (r >= 0)
+                r = autoscaler_new(&m->autoscaler, m, options->state_path);
+        if (r >= 0)
+                r = new_chaos(m, options->runtime_dir);
         if (r < 0)
                 return r;
 
@@ -159,8 +185,12 @@ Manager *manager_free(Manager *m) {
         sd_event_source_disable_unref(m->timer);
         sd_event_source_disable_unref(m->hangup);
         m->pass = m->timer = m->hangup = NULL;
+        m->autoscaler = autoscaler_free(m->autoscaler);
+        m->load = load_free(m->load);
         systemd_free(m->systemd);
+        m->chaos = chaos_free(m->chaos);
         init_operation_free(m->init);
+        m->rollouts = rollouts_free(m->rollouts);
         mam_polkit_free(m->polkit);
         while (m->jobs)
                 job_free(m->jobs);
@@ -170,6 +200,9 @@ Manager *manager_free(Manager *m) {
         }
         config_unref(m->config);
         state_free(m->state);
+        state_free(m->before);
+        alerts_free(m->alerts);
+        events_free(m->events);
         sd_bus_slot_unref(m->name_slot);
         free(m->config_dir);
         free(m->last_good_dir);
@@ -230,6 +263,9 @@ int manager_save_state(Manager *m) {
         assert(m);
 
         r = state_save(m->state, m->state_path, m->boot_id);
+        if (m->state_failed != (r < 0 ? r : 0))
+                manager_queue_pass(m); /* an alert begins or ends */
+        m->state_failed = r < 0 ? r : 0;
         if (r < 0) {
                 mam_log_id(LOG_ERR,
                            MAM_MESSAGE_STATE_UNUSABLE,

@@ -17,24 +17,33 @@
 
 #include "libmam/bus/bus-polkit.h"
 #include "libmam/config/config.h"
+#include "manager/companions.h"
 #include "manager/service.h"
 #include "manager/state.h"
 #include "manager/systemd-bus.h"
 
 typedef struct Manager Manager;
+typedef struct Alerts Alerts;
+typedef struct Autoscaler Autoscaler;
+typedef struct Chaos Chaos;
+typedef struct Events Events;
 typedef struct Job Job;
+typedef struct Rollouts Rollouts;
 typedef struct InitOperation InitOperation;
 
-#define MANAGER_JOBS_MAX       64U
-#define MANAGER_PROBES_MAX     16U
+#define MANAGER_JOBS_MAX   64U
+#define MANAGER_PROBES_MAX 16U
+/* Everything is listed again so often, for what no signal tells. */
+#define MANAGER_RESYNC_USEC    (300 * MAM_USEC_PER_SEC)
 #define MANAGER_DRAIN_USEC     (200 * MAM_USEC_PER_MSEC)
 #define MANAGER_JOB_LIMIT_USEC (300 * MAM_USEC_PER_SEC)
 
 typedef struct ManagerOptions {
-        const char *config_dir;    /* /etc/mam; NULL: nothing is configured */
-        const char *last_good_dir; /* /var/lib/mam/config */
-        const char *state_path;    /* /var/lib/mam/manager/state.json */
-        const char *runtime_dir;   /* /run/mam/manager; NULL: none */
+        const char *config_dir;      /* /etc/mam; NULL: nothing is configured */
+        const char *last_good_dir;   /* /var/lib/mam/config */
+        const char *state_path;      /* /var/lib/mam/manager/state.json */
+        const char *runtime_dir;     /* /run/mam/manager; NULL: none */
+        const char *definitions_dir; /* NULL: /var/lib/mam/definitions */
 } ManagerOptions;
 
 struct Manager {
@@ -43,12 +52,19 @@ struct Manager {
         char *config_dir, *last_good_dir, *state_path; /* owned */
         char boot_id[33];
 
-        ConfigRef *config; /* owned reference; what the files say now */
-        State *state;      /* owned; what should be */
-        Systemd *systemd;  /* owned */
-        MamPolkit *polkit; /* owned */
-        Service *services; /* owned list, in the order of the configuration */
-        Job *jobs;         /* owned list, oldest first */
+        ConfigRef *config;      /* owned reference; what the files say now */
+        State *state;           /* owned; what should be */
+        State *before;          /* owned; what it was before the call that is being answered */
+        Load *load;             /* owned */
+        Autoscaler *autoscaler; /* owned */
+        Systemd *systemd;       /* owned */
+        MamPolkit *polkit;      /* owned */
+        Service *services;      /* owned list, in the order of the configuration */
+        Events *events;         /* owned; what happened */
+        Alerts *alerts;         /* owned; what is wrong */
+        Chaos *chaos;           /* owned */
+        Rollouts *rollouts;     /* owned; which revisions there are, and what is deployed */
+        Job *jobs;              /* owned list, oldest first */
         unsigned n_jobs;
         uint32_t last_job;   /* number of the latest job */
         InitOperation *init; /* owned; the Init under way, or NULL */
@@ -59,7 +75,10 @@ struct Manager {
         sd_bus_slot *name_slot;   /* owned */
         bool listed;              /* systemd has told what runs */
         bool ready;               /* we own our name and have told systemd */
+        bool reloaded;            /* systemd has loaded its units anew since the latest listing */
+        uint64_t resync_usec;     /* monotonic; when everything is listed again */
         bool state_dirty;         /* to be written */
+        int state_failed;         /* negative errno of the latest attempt to write it; 0: written */
         uint64_t state_due_usec;  /* when, at the latest; 0: with this pass */
         unsigned n_probes;        /* under way */
         uint64_t last_start_usec; /* when we last started a replica */
@@ -68,6 +87,8 @@ struct Manager {
         bool stopping_asked;        /* whether the system goes down */
         bool going_down;            /* it does: what stops now is nobody's wish */
         uint64_t not_stopping_usec; /* when systemd last denied it */
+
+        Companions companions;
 
         const char *state_text; /* property State; a literal */
         uint64_t revision_base; /* so that revisions grow over our own restarts */

@@ -111,9 +111,11 @@ const char *reconcile_service_state(const ServiceCounts *c) {
 
         if (!c->wanted)
                 return c->existing > 0 ? "stopping" : "stopped";
-        if (c->desired > 0 && c->ready >= c->desired)
+        if (c->desired == 0) /* going to sleep, or waking up and not adopted yet */
+                return c->existing == 0 ? "asleep" : c->stopping > 0 ? "stopping" : "starting";
+        if (c->ready >= c->desired)
                 return "running";
-        if (c->desired > 0 && c->held == c->desired && c->ready == 0)
+        if (c->held == c->desired && c->ready == 0)
                 return "failed";
         if (c->held > 0)
                 return "degraded";

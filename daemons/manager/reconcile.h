@@ -67,8 +67,7 @@ typedef enum VictimRank {
         VICTIM_FAILED, /* goes first */
         VICTIM_NOT_READY,
         VICTIM_READY,
-        VICTIM_TRIGGER, /* number 1 behind a public port: systemd would start it again at the next
-                           connection; goes last */
+        VICTIM_TRIGGER, /* number 1 where systemd would start it again by itself; goes last */
 } VictimRank;
 
 /* Which numbers to add to, or remove from, have to reach count: lowest free first; ranks (indexed by number)
@@ -91,5 +90,5 @@ typedef struct ServiceCounts {
         uint32_t stopping;
 } ServiceCounts;
 
-/* "running", "degraded", "starting", "stopping", "stopped", "failed" */
+/* "running", "degraded", "starting", "stopping", "stopped", "failed", "asleep" (wanted, with no replica) */
 const char *reconcile_service_state(const ServiceCounts *c);

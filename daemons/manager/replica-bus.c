@@ -52,6 +52,7 @@ static int append_property(sd_bus_message *m, void *object, const char *property
                 { "LastExit", r->last_exit },
                 { "Quarantine", r->hold },
                 { "StatusText", r->status_text ? r->status_text : "" },
+                { "Revision", r->revision },
         };
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(strings); i++) {
@@ -107,6 +108,7 @@ static const sd_bus_vtable replica_vtable[] = {
         SD_BUS_PROPERTY("OOMKills", "u", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Quarantine", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("StatusText", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Revision", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,
 };
 
@@ -200,6 +202,7 @@ void replica_emit_changes(Replica *r) {
                 { REPLICA_DIRTY_PROCESS, "Restarts" },  { REPLICA_DIRTY_EXIT, "LastExit" },
                 { REPLICA_DIRTY_EXIT, "LastExitUSec" }, { REPLICA_DIRTY_EXIT, "OOMKills" },
                 { REPLICA_DIRTY_HOLD, "Quarantine" },   { REPLICA_DIRTY_STATUS, "StatusText" },
+                { REPLICA_DIRTY_REVISION, "Revision" },
         };
         const char *changed[MAM_ELEMENTSOF(names) + 1];
         Manager *m = r->service->manager;

@@ -9,10 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libmam/obs/log.h"
+#include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
+#include "manager/autoscaler.h"
+#include "manager/events.h"
 #include "manager/exit/exit-record.h"
 #include "manager/manager.h"
 #include "manager/probe.h"
+#include "manager/rollout.h"
 #include "manager/service.h"
 
 #define SERVICE_RUNTIME_FOLDER "/run/mam/service"
@@ -37,6 +42,7 @@ Replica *service_replica(Service *s, uint32_t number) {
         strcpy(r->active_state, "inactive");
         strcpy(r->sub_state, "dead");
         s->replicas[number] = r;
+        snprintf(r->revision, sizeof(r->revision), "%s", rollout_assigned(s, number));
         replica_read_exit(r);
         return r;
 }
@@ -56,6 +62,8 @@ Replica *replica_free(Replica *r) {
 
         r->service->replicas[r->number] = NULL;
         replica_drop_probe(r);
+        load_recent_free(r->load_recent);
+        replica_usage_free(r->usage);
         free(r->status_text);
         free(r->control_group);
         free(r->failure);
@@ -97,6 +105,7 @@ void replica_describe(const Replica *r, char *ret, size_t size) {
 
 void replica_read_exit(Replica *r) {
         ExitRecord e = EXIT_RECORD_INIT;
+        uint64_t oom_kills;
         char path[256];
 
         snprintf(path,
@@ -109,8 +118,12 @@ void replica_read_exit(Replica *r) {
 
         snprintf(r->last_exit, sizeof(r->last_exit), "%s", e.reason);
         r->last_exit_usec = e.time_usec;
+        oom_kills = strcmp(e.reason, "oom-kill") == 0 && e.oom_kills > r->oom_kills
+                                    ? e.oom_kills - r->oom_kills
+                                    : 0;
         r->oom_kills = e.oom_kills;
         r->dirty |= REPLICA_DIRTY_EXIT;
+        autoscaler_note_exit(r, oom_kills);
 }
 
 static UnitActivity activity_from_string(const char *active_state) {
@@ -151,6 +164,14 @@ static void apply_restarts(Replica *r, uint32_t n, uint64_t now_usec) {
         r->restarts += more;
         r->dirty |= REPLICA_DIRTY_PROCESS;
         replica_read_exit(r);
+        event_log(r->service->manager,
+                  LOG_WARNING,
+                  MAM_MESSAGE_REPLICA_DIED,
+                  r->service->config->id,
+                  r->number,
+                  strcmp(r->last_exit, "oom-kill") == 0 ? "oom-kill" : "died",
+                  "died (%s); systemd starts it again",
+                  r->last_exit[0] ? r->last_exit : r->result);
         if (backoff_note_deaths(&r->backoff, more, now_usec)) {
                 char timespan[48], until[40];
 
@@ -191,6 +212,7 @@ static void apply_active_state(Replica *r, const char *active_state, uint64_t no
                 changed = health_note_starting(&r->health, realtime);
                 break;
         case UNIT_INACTIVE:
+                r->memory_max = 0;
                 free(r->control_group);
                 r->control_group = NULL;
                 r->control_group_asked = false;
@@ -232,6 +254,11 @@ void replica_apply(Replica *r, const UnitChange *c, uint64_t now_usec, bool adop
                 r->dirty |= REPLICA_DIRTY_STATUS;
         if (c->fields & UNIT_FIELD_CONTROL_GROUP)
                 (void) replace_string(&r->control_group, c->control_group);
+        if (c->fields & UNIT_FIELD_CPU_LIMIT && c->fields & UNIT_FIELD_MEMORY_LIMIT) {
+                r->unit_cpu_usec = c->cpu_limit_usec;
+                r->unit_memory_bytes = c->memory_limit_bytes;
+                r->unit_limits_known = true;
+        }
         if (c->fields & UNIT_FIELD_ACTIVE_STATE)
                 apply_active_state(r, c->active_state, now_usec, adopted);
         if (c->fields & UNIT_FIELD_N_RESTARTS)

@@ -13,13 +13,31 @@
 
 #include "libmam/bus/bus-errors.h"
 #include "libmam/obs/log.h"
+#include "manager/autoscaler.h"
 #include "manager/manager.h"
 #include "manager/properties.h"
+#include "manager/rollout.h"
 
 #define SERVICE_PREFIX MAM_BUS_PATH "/service"
 
 int service_path(const Service *s, char **ret) {
         return sd_bus_path_encode(SERVICE_PREFIX, s->config->id, ret);
+}
+
+static int append_recommended(sd_bus_message *m, const Service *s, const char *what) {
+        if (strcmp(what, "Replicas") == 0)
+                return sd_bus_message_append(m, "u", service_recommended_replicas(s));
+        if (strcmp(what, "CPUMillis") == 0)
+                return sd_bus_message_append(m, "t", service_recommended_cpu_millis(s));
+        return sd_bus_message_append(m, "t", service_recommended_memory_bytes(s));
+}
+
+static int append_rollout(sd_bus_message *m, const Service *s) {
+        _cleanup_(mam_freep) char *path = NULL;
+        int r;
+
+        r = rollout_path(s->rollout, &path);
+        return r < 0 ? r : sd_bus_message_append(m, "o", path);
 }
 
 static int append_property(sd_bus_message *m, void *object, const char *property) {
@@ -33,6 +51,8 @@ static int append_property(sd_bus_message *m, void *object, const char *property
                 if (strcmp(property, "DesiredReplicas") == 0)
                         return sd_bus_message_append(m, "u", service_desired(s));
                 return sd_bus_message_append_strv(m, c->dependencies);
+        case 'H':
+                return sd_bus_message_append(m, "s", mam_scaling_mode_to_string(service_horizontal_mode(s)));
         case 'I':
                 return sd_bus_message_append(m, "s", c->id);
         case 'M':
@@ -46,6 +66,12 @@ static int append_property(sd_bus_message *m, void *object, const char *property
         case 'P':
                 return sd_bus_message_append(m, "q", c->port);
         case 'R':
+                if (strncmp(property, "Recommended", strlen("Recommended")) == 0)
+                        return append_recommended(m, s, property + strlen("Recommended"));
+                if (strcmp(property, "Revision") == 0)
+                        return sd_bus_message_append(m, "s", service_revision(s));
+                if (strcmp(property, "Rollout") == 0)
+                        return append_rollout(m, s);
                 return sd_bus_message_append(m, "u", s->counts.ready);
         case 'S':
                 if (strcmp(property, "State") == 0)
@@ -53,6 +79,14 @@ static int append_property(sd_bus_message *m, void *object, const char *property
                 return sd_bus_message_append(m, "s", s->reason);
         case 'T':
                 return sd_bus_message_append(m, "s", mam_service_type_to_string(c->type));
+        case 'V':
+                if (strcmp(property, "VerticalMode") == 0) {
+                        return sd_bus_message_append(
+                                        m,
+                                        "s",
+                                        mam_scaling_mode_to_string(service_vertical_mode(s)));
+                }
+                return sd_bus_message_append(m, "s", service_version(s));
         default:
                 return -ENOENT;
         }
@@ -84,6 +118,14 @@ static const sd_bus_vtable service_vtable[] = {
         SD_BUS_PROPERTY("CPULimitMillis", "t", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("MemoryLimitBytes", "t", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Dependencies", "as", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("HorizontalMode", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("VerticalMode", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RecommendedReplicas", "u", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RecommendedCPUMillis", "t", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RecommendedMemoryBytes", "t", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Revision", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Version", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Rollout", "o", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,
 };
 
@@ -161,12 +203,26 @@ void service_emit_changes(Service *s) {
                 uint32_t bit;
                 const char *name;
         } names[] = {
-                { SERVICE_DIRTY_STATE, "State" },           { SERVICE_DIRTY_STATE, "StateReason" },
-                { SERVICE_DIRTY_STATE, "ReadyReplicas" },   { SERVICE_DIRTY_STATE, "DesiredReplicas" },
-                { SERVICE_DIRTY_LIMITS, "CPULimitMillis" }, { SERVICE_DIRTY_LIMITS, "MemoryLimitBytes" },
-                { SERVICE_DIRTY_CONFIG, "Name" },           { SERVICE_DIRTY_CONFIG, "Type" },
-                { SERVICE_DIRTY_CONFIG, "Port" },           { SERVICE_DIRTY_CONFIG, "MinReplicas" },
-                { SERVICE_DIRTY_CONFIG, "MaxReplicas" },    { SERVICE_DIRTY_CONFIG, "Dependencies" },
+                { SERVICE_DIRTY_STATE, "State" },
+                { SERVICE_DIRTY_STATE, "StateReason" },
+                { SERVICE_DIRTY_STATE, "ReadyReplicas" },
+                { SERVICE_DIRTY_STATE, "DesiredReplicas" },
+                { SERVICE_DIRTY_LIMITS, "CPULimitMillis" },
+                { SERVICE_DIRTY_LIMITS, "MemoryLimitBytes" },
+                { SERVICE_DIRTY_CONFIG, "Name" },
+                { SERVICE_DIRTY_CONFIG, "Type" },
+                { SERVICE_DIRTY_CONFIG, "Port" },
+                { SERVICE_DIRTY_CONFIG, "MinReplicas" },
+                { SERVICE_DIRTY_CONFIG, "MaxReplicas" },
+                { SERVICE_DIRTY_CONFIG, "Dependencies" },
+                { SERVICE_DIRTY_ROLLOUT, "Revision" },
+                { SERVICE_DIRTY_ROLLOUT, "Version" },
+                { SERVICE_DIRTY_ROLLOUT, "Rollout" },
+                { SERVICE_DIRTY_SCALING, "HorizontalMode" },
+                { SERVICE_DIRTY_SCALING, "VerticalMode" },
+                { SERVICE_DIRTY_SCALING, "RecommendedReplicas" },
+                { SERVICE_DIRTY_SCALING, "RecommendedCPUMillis" },
+                { SERVICE_DIRTY_SCALING, "RecommendedMemoryBytes" },
         };
         const char *changed[MAM_ELEMENTSOF(names) + 1];
         _cleanup_(mam_freep) char *path = NULL;

@@ -7,7 +7,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "manager/autoscaler.h"
 #include "manager/manager.h"
+#include "manager/rollout.h"
 #include "manager/service.h"
 
 #define ADOPTION_SETTLE_USEC (1 * MAM_USEC_PER_SEC)
@@ -16,7 +18,7 @@ static void rank_victims(const Service *s, VictimRank ranks[static MAM_CONFIG_RE
         for (uint32_t n = 0; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 const Replica *r = s->replicas[n];
 
-                if (n == 1 && mam_service_has_public_socket(s->config)) {
+                if (n == 1 && service_needs_first(s)) {
                         ranks[n] = VICTIM_TRIGGER;
                 } else if (!r || r->activity == UNIT_INACTIVE || r->backoff.held_until_usec > 0) {
                         ranks[n] = VICTIM_FAILED;
@@ -39,6 +41,7 @@ static void want_number(Service *s, uint32_t n) {
         if (!r)
                 return;
 
+        rollout_note_wanted(r);
         r->drain_until_usec = 0;
         if (r->activity != UNIT_ACTIVE) {
                 backoff_reset(&r->backoff);
@@ -63,8 +66,20 @@ static void unwant_number(Service *s, uint32_t n) {
                 r->hold[0] = '\0';
                 r->dirty |= REPLICA_DIRTY_HOLD;
         }
-        if (r->activity != UNIT_INACTIVE || r->job > 0 || r->n_calls > 0)
+        /* Also one that does not run may have left its socket open. */
+        if (r->activity != UNIT_INACTIVE || r->job > 0 || r->n_calls > 0 ||
+            (!r->socket_closed && mam_service_has_replica_socket(s->config)))
                 numbers_add(&s->state->stopping, n);
+}
+
+void service_want_number(Service *s, uint32_t number) {
+        want_number(s, number);
+        s->dirty |= SERVICE_DIRTY_STATE;
+}
+
+void service_unwant_number(Service *s, uint32_t number) {
+        unwant_number(s, number);
+        s->dirty |= SERVICE_DIRTY_STATE;
 }
 
 void service_want_count(Service *s, uint32_t count, Numbers *ret_added, Numbers *ret_removed) {
@@ -73,6 +88,17 @@ void service_want_count(Service *s, uint32_t count, Numbers *ret_added, Numbers 
 
         assert(s);
         assert(s->state->running);
+
+        if (s->rollout) { /* it carries that out */
+                rollout_set_wanted(s->rollout, count);
+                s->settle_usec = 0;
+                s->dirty |= SERVICE_DIRTY_STATE;
+                if (ret_added)
+                        *ret_added = (Numbers) NUMBERS_INIT;
+                if (ret_removed)
+                        *ret_removed = (Numbers) NUMBERS_INIT;
+                return;
+        }
 
         rank_victims(s, ranks);
         reconcile_scale(&s->state->numbers, count, service_max_number(s), ranks, &add, &rem);
@@ -83,6 +109,8 @@ void service_want_count(Service *s, uint32_t count, Numbers *ret_added, Numbers 
                 unwant_number(s, n);
         }
 
+        if (!numbers_is_empty(&s->state->numbers))
+                s->state->asleep = false;
         s->settle_usec = 0;
         s->dirty |= SERVICE_DIRTY_STATE;
         if (ret_added)
@@ -102,7 +130,7 @@ void service_want_running(Service *s) {
                 s->state->running = true;
                 s->state->numbers = service_existing(s); /* what is still there is not stopped after all */
                 NUMBERS_FOREACH(n, &s->state->numbers) {
-                        if (n > service_max_number(s))
+                        if (n > mam_service_instances_max(s->config)) /* a rollout may have left it */
                                 numbers_remove(&s->state->numbers, n);
                 }
         }
@@ -111,7 +139,14 @@ void service_want_running(Service *s) {
         NUMBERS_FOREACH(n, &s->state->numbers) {
                 want_number(s, n);
         }
+        if (s->rollout)
+                return;
         count = numbers_count(&s->state->numbers);
+        if (count == 0 && configured == 0 && service_can_sleep(s)) {
+                service_sleep(s, NULL); /* there when somebody asks for it */
+                return;
+        }
+        configured = configured > 0 ? configured : 1;
         service_want_count(s, count > configured ? count : configured, NULL, NULL);
 }
 

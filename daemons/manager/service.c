@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utlist.h>
+
+#include "manager/autoscaler.h"
 #include "manager/manager.h"
+#include "manager/rollout.h"
 #include "manager/service.h"
 
 int config_ref_new(ConfigRef **ret, MamConfig *config) {
@@ -59,6 +63,8 @@ int service_new(Service **ret, Manager *m, ConfigRef *ref, const MamServiceConfi
         s->config = config;
         s->configured = true;
         s->state_text = "stopped";
+        s->sockets_due = true;
+        s->state_since_usec = mam_now_realtime();
         s->revision = m->revision_base;
         s->state = state_get(m->state, config->id);
         if (!s->state)
@@ -72,34 +78,58 @@ Service *service_free(Service *s) {
         if (!s)
                 return NULL;
 
+        rollout_free(s->rollout);
         for (uint32_t n = 0; n <= MAM_CONFIG_REPLICAS_MAX; n++)
                 replica_free(s->replicas[n]);
+        load_recent_free(s->load_recent);
+        autoscaler_forget(s);
         config_unref(s->config_ref);
         free(s);
         return NULL;
 }
 
 uint32_t service_desired(const Service *s) {
+        if (s->rollout && s->state->running)
+                return rollout_wanted(s->rollout);
         if (s->state->running)
                 return numbers_count(&s->state->numbers);
         return s->state->replicas > 0 ? s->state->replicas : s->config->replicas;
 }
 
 uint64_t service_cpu_millis(const Service *s) {
-        return s->state->cpu_millis > 0 ? s->state->cpu_millis : s->config->cpu_millis;
+        if (s->state->cpu_millis > 0)
+                return s->state->cpu_millis;
+        return s->state->auto_cpu_millis > 0 ? s->state->auto_cpu_millis : s->config->cpu_millis;
 }
 
 uint64_t service_memory_bytes(const Service *s) {
-        return s->state->memory_bytes > 0 ? s->state->memory_bytes : s->config->memory_bytes;
+        if (s->state->memory_bytes > 0)
+                return s->state->memory_bytes;
+        return s->state->auto_memory_bytes > 0 ? s->state->auto_memory_bytes : s->config->memory_bytes;
 }
 
 bool service_sets_limits(const Service *s) {
-        return s->state->cpu_millis > 0 || s->state->memory_bytes > 0 || s->state->runtime_limits;
+        return s->state->cpu_millis > 0 || s->state->memory_bytes > 0 || s->state->auto_cpu_millis > 0 ||
+               s->state->auto_memory_bytes > 0 || s->state->runtime_limits;
 }
 
 bool service_depends_on(const Service *s, const char *id) {
         for (char **d = s->config->dependencies; d && *d; d++) {
                 if (strcmp(*d, id) == 0)
+                        return true;
+        }
+        return false;
+}
+
+bool service_needs_first(const Service *s) {
+        const Service *other;
+
+        assert(s);
+
+        if (mam_service_has_public_socket(s->config) || s->config->probe == MAM_PROBE_REDIS)
+                return true;
+        DL_FOREACH(s->manager->services, other) {
+                if (service_depends_on(other, s->config->id))
                         return true;
         }
         return false;

@@ -13,8 +13,11 @@
 #include <stdint.h>
 
 #include "libmam/config/config.h"
+#include "libmam/config/revision.h"
 #include "manager/backoff.h"
 #include "manager/health.h"
+#include "manager/liveness.h"
+#include "manager/load.h"
 #include "manager/numbers.h"
 #include "manager/reconcile.h"
 #include "manager/state.h"
@@ -24,7 +27,10 @@ typedef struct ConfigRef ConfigRef;
 typedef struct Manager Manager;
 typedef struct Probe Probe;
 typedef struct Replica Replica;
+typedef struct ReplicaUsage ReplicaUsage;
+typedef struct Rollout Rollout;
 typedef struct Service Service;
+typedef struct ServiceScaling ServiceScaling;
 
 /* A configuration shared by the services that come from it. */
 struct ConfigRef {
@@ -47,6 +53,9 @@ enum {
         REPLICA_DIRTY_EXIT = 1 << 6,    /* LastExit, LastExitUSec, OOMKills */
         REPLICA_DIRTY_HOLD = 1 << 7,    /* Quarantine */
         REPLICA_DIRTY_STATUS = 1 << 8,  /* StatusText */
+        REPLICA_DIRTY_REVISION = 1 << 9,
+        SERVICE_DIRTY_ROLLOUT = 1 << 10, /* Revision, Version, Rollout */
+        SERVICE_DIRTY_SCALING = 1 << 11, /* HorizontalMode, VerticalMode, Recommended… */
 };
 
 typedef enum RestartPhase {
@@ -74,8 +83,9 @@ struct Replica {
         uint32_t n_restarts; /* systemd's counter, which starts anew with each start */
         uint32_t restarts;   /* ours */
         bool restarts_known;
-        char *status_text;   /* owned, or NULL */
-        char *control_group; /* owned, or NULL */
+        char *status_text;                     /* owned, or NULL */
+        char *control_group;                   /* owned, or NULL */
+        char revision[MAM_REVISION_NAME_SIZE]; /* what it runs, or will when it starts; "": as configured */
         bool control_group_asked;
 
         /* what we do about it */
@@ -83,11 +93,15 @@ struct Replica {
         uint32_t own_job;   /* systemd's job that we asked for */
         bool own_job_stops; /* it is a stop, not a start or restart */
         bool start_failed;  /* that job failed */
+        bool masked;        /* systemd refused to start it for that */
+        bool socket_closed; /* its own socket was stopped, and nothing has started it since */
         char *failure;      /* owned; why, or NULL */
         uint64_t drain_until_usec;
         RestartPhase restart;
         uint64_t restart_drain_until_usec;
-        bool limits_due; /* runtime limits are to be asserted once it runs */
+        bool limits_due;        /* runtime limits are to be asserted once it runs */
+        bool unit_limits_known; /* read anew, and not judged yet */
+        uint64_t unit_cpu_usec, unit_memory_bytes;
         Backoff backoff;
         char hold[192]; /* property Quarantine */
 
@@ -95,10 +109,19 @@ struct Replica {
         char health_reason[96];
         Probe *probe;     /* owned; or NULL */
         bool probe_ended; /* it has said what it had to say */
+        Liveness liveness;
 
         char last_exit[32];
         uint64_t last_exit_usec;
         uint64_t oom_kills;
+
+        /* load.c */
+        LoadTotals load;         /* since this object exists, over all gateways; only grows */
+        uint32_t in_flight;      /* requests, as the gateways said last */
+        LoadRecent *load_recent; /* owned; NULL: no gateway has told of it */
+        ReplicaUsage *usage;     /* owned; of what is autoscaled, or NULL */
+        bool memory_waits;       /* MemoryMax is above the limit until it uses less */
+        uint64_t memory_max;     /* what MemoryMax was last set to; 0: not by us since it started */
 };
 
 struct Service {
@@ -110,11 +133,26 @@ struct Service {
         uint32_t dirty;
         bool exported;
         Replica *replicas[MAM_CONFIG_REPLICAS_MAX + 1]; /* owned, by number; NULL where there is none */
+        Rollout *rollout;                               /* owned; the one under way, or NULL */
         uint64_t settle_usec; /* when a service found running is brought to its stored size; 0: not to be */
 
-        ServiceCounts counts;   /* of the latest pass */
-        const char *state_text; /* a literal */
+        ServiceCounts counts;                          /* of the latest pass */
+        const char *state_text;                        /* a literal */
+        uint64_t state_since_usec;                     /* realtime */
+        uint64_t noted_cpu_millis, noted_memory_bytes; /* limits as of the latest pass */
+        uint64_t limits_changed_usec;                  /* monotonic */
         char reason[192];
+        char dependency_note[64]; /* "redis it depends on is degraded", or "" */
+
+        /* load.c */
+        LoadTotals load;         /* over all gateways and replicas, also such as are gone; only grows */
+        LoadRecent *load_recent; /* owned, or NULL */
+        ServiceScaling *scaling; /* owned; NULL: it was never autoscaled */
+        uint64_t closed_usec;    /* stopped in its sleep: when its sockets were told to close; 0: not */
+        bool sockets_due;        /* asleep: to be made sure that its sockets are open */
+        bool load_known;         /* all gateways have answered the last time */
+        uint32_t waiting;        /* requests that wait in gateways for a replica */
+        uint32_t waiting_round;  /* counted so far in the round under way */
 
         uint64_t revision;       /* of the endpoints */
         uint64_t endpoints_hash; /* of what was announced */
@@ -138,6 +176,9 @@ uint64_t service_memory_bytes(const Service *s);
  * and systemd keeps what was set at run time above what the generator writes. */
 bool service_sets_limits(const Service *s);
 bool service_depends_on(const Service *s, const char *id);
+/* Number 1 cannot be spared while the service runs: systemd starts it by itself, at a connection to the
+ * public port, or because a dependent wants it (see generate-replica.c), or the others are copies of it. */
+bool service_needs_first(const Service *s);
 
 /* Numbers whose unit is not inactive. */
 Numbers service_existing(const Service *s);
@@ -148,6 +189,9 @@ void service_want_running(Service *s);
 void service_want_stopped(Service *s);
 /* Of a running service; returns what will go. */
 void service_want_count(Service *s, uint32_t count, Numbers *ret_added, Numbers *ret_removed);
+/* The number itself, whatever the count: for rollouts. */
+void service_want_number(Service *s, uint32_t number);
+void service_unwant_number(Service *s, uint32_t number);
 void service_adopt_running(Service *s, uint32_t number, uint64_t now_usec);
 void service_adopt_stopped(Service *s, uint32_t number);
 

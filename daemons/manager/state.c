@@ -103,10 +103,28 @@ static int numbers_from_json(Numbers *ret, json_object *object, const char *key)
         return 0;
 }
 
+static int mode_from_json(json_object *object, const char *key, bool *ret_set, MamScalingMode *ret) {
+        const char *text = NULL;
+        MamJsonError error;
+        MamScalingMode mode;
+        int r;
+
+        r = mam_json_get_string(object, "", key, &text, &error);
+        if (r <= 0)
+                return r;
+        mode = mam_scaling_mode_from_string(text);
+        if (mode < 0)
+                return -EBADMSG;
+        *ret_set = true;
+        *ret = mode;
+        return 0;
+}
+
 static int service_from_json(State *s, const char *id, json_object *object, bool same_boot) {
         int64_t replicas = 0, cpu = 0, memory = 0;
         ServiceState n = { .fresh = true };
-        bool running = false, runtime_limits = false;
+        bool running = false, runtime_limits = false, asleep = false;
+        int64_t auto_cpu = 0, auto_memory = 0;
         MamJsonError error;
         ServiceState *v;
 
@@ -118,6 +136,11 @@ static int service_from_json(State *s, const char *id, json_object *object, bool
             mam_json_get_int(object, "", "memoryBytes", 0, INT64_MAX, &memory, &error) < 0 ||
             mam_json_get_bool(object, "", "running", &running, &error) < 0 ||
             mam_json_get_bool(object, "", "runtimeLimits", &runtime_limits, &error) < 0 ||
+            mam_json_get_bool(object, "", "asleep", &asleep, &error) < 0 ||
+            mam_json_get_int(object, "", "autoCpuMillis", 0, INT64_MAX, &auto_cpu, &error) < 0 ||
+            mam_json_get_int(object, "", "autoMemoryBytes", 0, INT64_MAX, &auto_memory, &error) < 0 ||
+            mode_from_json(object, "horizontal", &n.horizontal_set, &n.horizontal) < 0 ||
+            mode_from_json(object, "vertical", &n.vertical_set, &n.vertical) < 0 ||
             numbers_from_json(&n.numbers, object, "numbers") < 0 ||
             numbers_from_json(&n.starting, object, "starting") < 0 ||
             numbers_from_json(&n.stopping, object, "stopping") < 0)
@@ -130,12 +153,19 @@ static int service_from_json(State *s, const char *id, json_object *object, bool
         v->replicas = (uint32_t) replicas;
         v->cpu_millis = (uint64_t) cpu;
         v->memory_bytes = (uint64_t) memory;
+        v->horizontal_set = n.horizontal_set;
+        v->horizontal = n.horizontal;
+        v->vertical_set = n.vertical_set;
+        v->vertical = n.vertical;
+        v->auto_cpu_millis = (uint64_t) auto_cpu;
+        v->auto_memory_bytes = (uint64_t) auto_memory;
         if (!same_boot)
                 return 0;
 
         v->fresh = false;
         v->running = running;
         v->runtime_limits = runtime_limits;
+        v->asleep = asleep && running;
         v->numbers = n.numbers;
         for (size_t i = 0; i < MAM_ELEMENTSOF(n.numbers.bits); i++) {
                 v->starting.bits[i] = n.starting.bits[i] & n.numbers.bits[i];
@@ -235,6 +265,17 @@ static int service_to_json(json_object *services, const ServiceState *v) {
                 r = put(o, "memoryBytes", json_object_new_int64((int64_t) v->memory_bytes));
         if (r >= 0 && v->runtime_limits)
                 r = put(o, "runtimeLimits", json_object_new_boolean(true));
+        if (r >= 0 && v->asleep)
+                r = put(o, "asleep", json_object_new_boolean(true));
+        if (r >= 0 && v->horizontal_set) {
+                r = put(o, "horizontal", json_object_new_string(mam_scaling_mode_to_string(v->horizontal)));
+        }
+        if (r >= 0 && v->vertical_set)
+                r = put(o, "vertical", json_object_new_string(mam_scaling_mode_to_string(v->vertical)));
+        if (r >= 0 && v->auto_cpu_millis > 0)
+                r = put(o, "autoCpuMillis", json_object_new_int64((int64_t) v->auto_cpu_millis));
+        if (r >= 0 && v->auto_memory_bytes > 0)
+                r = put(o, "autoMemoryBytes", json_object_new_int64((int64_t) v->auto_memory_bytes));
         if (r >= 0)
                 r = put_numbers(o, "numbers", &v->numbers);
         if (r >= 0)

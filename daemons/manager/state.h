@@ -29,9 +29,14 @@ struct ServiceState {
         uint64_t cpu_millis;   /* limit per replica; 0: the configured one */
         uint64_t memory_bytes; /* likewise */
         bool runtime_limits;   /* limits were set at run time since the boot: systemd keeps those */
-        Numbers numbers;       /* replicas that should exist; empty while stopped */
-        Numbers starting;      /* of those, the ones that are still to be started */
-        Numbers stopping;      /* disjoint from numbers: still to be stopped */
+        bool asleep;           /* running with no replica: the sockets of the first one are open */
+        bool horizontal_set, vertical_set;   /* a person has chosen who decides */
+        MamScalingMode horizontal, vertical; /* where chosen */
+        uint64_t auto_cpu_millis;            /* limit per replica by autoscaling; 0: none */
+        uint64_t auto_memory_bytes;          /* likewise */
+        Numbers numbers;                     /* replicas that should exist; empty while stopped */
+        Numbers starting;                    /* of those, the ones that are still to be started */
+        Numbers stopping;                    /* disjoint from numbers: still to be stopped */
 };
 
 struct State {

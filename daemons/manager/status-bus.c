@@ -12,6 +12,7 @@
 #include <utlist.h>
 
 #include "libmam/util/time.h"
+#include "manager/autoscaler.h"
 #include "manager/cgroup.h"
 #include "manager/endpoints.h"
 #include "manager/manager-bus.h"
@@ -176,6 +177,26 @@ typedef enum Metric {
         METRIC_OOM_KILLS,
         METRIC_UPTIME,
         METRIC_READY,
+        METRIC_REQUESTS,
+        METRIC_ERRORS,
+        METRIC_IN_FLIGHT,
+        METRIC_RPS,
+        METRIC_P50,
+        METRIC_P99,
+        /* not summed up: the worst replica counts for the service */
+        METRIC_CPU_PRESSURE,
+        METRIC_MEMORY_PRESSURE,
+        METRIC_IO_PRESSURE,
+        /* of services only */
+        METRIC_DESIRED,
+        METRIC_EXISTING,
+        METRIC_REPLICAS_READY,
+        METRIC_MIN,
+        METRIC_MAX,
+        METRIC_RECOMMENDED,
+        METRIC_RECOMMENDED_CPU,
+        METRIC_RECOMMENDED_MEMORY,
+        METRIC_DECISIONS,
         _METRIC_MAX,
 } Metric;
 
@@ -189,6 +210,24 @@ static const char *const metric_names[_METRIC_MAX] = {
         [METRIC_OOM_KILLS] = "oom_kills_total",
         [METRIC_UPTIME] = "uptime_seconds",
         [METRIC_READY] = "ready",
+        [METRIC_REQUESTS] = "requests_total",
+        [METRIC_ERRORS] = "request_errors_total",
+        [METRIC_IN_FLIGHT] = "requests_in_flight",
+        [METRIC_RPS] = "requests_per_second",
+        [METRIC_P50] = "request_p50_seconds",
+        [METRIC_P99] = "request_p99_seconds",
+        [METRIC_CPU_PRESSURE] = "psi_cpu_some_avg10",
+        [METRIC_MEMORY_PRESSURE] = "psi_memory_some_avg10",
+        [METRIC_IO_PRESSURE] = "psi_io_some_avg10",
+        [METRIC_DESIRED] = "replicas_desired",
+        [METRIC_EXISTING] = "replicas_existing",
+        [METRIC_REPLICAS_READY] = "replicas_ready",
+        [METRIC_MIN] = "replicas_min",
+        [METRIC_MAX] = "replicas_max",
+        [METRIC_RECOMMENDED] = "replicas_recommended",
+        [METRIC_RECOMMENDED_CPU] = "cpu_recommended_cores",
+        [METRIC_RECOMMENDED_MEMORY] = "memory_recommended_bytes",
+        [METRIC_DECISIONS] = "decisions_total",
 };
 
 typedef struct MetricSet {
@@ -201,7 +240,54 @@ static void metric_set(MetricSet *set, Metric m, double value) {
         set->known[m] = true;
 }
 
+static void load_metrics(
+                MetricSet *set,
+                const LoadTotals *total,
+                uint32_t in_flight,
+                const LoadTotals *minute,
+                uint64_t span_usec) {
+        double p50 = load_quantile_usec(minute, 0.5), p99 = load_quantile_usec(minute, 0.99);
+
+        metric_set(set, METRIC_REQUESTS, (double) total->requests);
+        metric_set(set, METRIC_ERRORS, (double) total->errors);
+        if (in_flight != UINT32_MAX)
+                metric_set(set, METRIC_IN_FLIGHT, in_flight);
+        if (span_usec > 0)
+                metric_set(set, METRIC_RPS, (double) minute->requests / ((double) span_usec / 1e6));
+        if (p50 >= 0)
+                metric_set(set, METRIC_P50, p50 / 1e6);
+        if (p99 >= 0)
+                metric_set(set, METRIC_P99, p99 / 1e6);
+}
+
+static void service_metrics(MetricSet *set, const Service *s) {
+        MamScalingMode vertical = service_vertical_mode(s);
+        uint64_t span_usec = 0;
+        LoadTotals minute;
+
+        for (Metric m = METRIC_REQUESTS; m <= METRIC_P99; m++)
+                set->known[m] = false; /* also counts what went to replicas that are gone */
+        if (load_service_last_minute(s, mam_now_monotonic(), &minute, &span_usec))
+                load_metrics(set, &s->load, load_service_in_flight(s), &minute, span_usec);
+
+        metric_set(set, METRIC_DESIRED, service_desired(s));
+        metric_set(set, METRIC_EXISTING, s->counts.existing);
+        metric_set(set, METRIC_REPLICAS_READY, s->counts.ready);
+        metric_set(set, METRIC_MIN, s->config->min_replicas);
+        metric_set(set, METRIC_MAX, s->config->max_replicas);
+        if (service_recommended_replicas(s) > 0)
+                metric_set(set, METRIC_RECOMMENDED, service_recommended_replicas(s));
+        if (vertical != MAM_SCALING_OFF && service_recommended_cpu_millis(s) > 0)
+                metric_set(set, METRIC_RECOMMENDED_CPU, (double) service_recommended_cpu_millis(s) / 1000);
+        if (vertical != MAM_SCALING_OFF && service_recommended_memory_bytes(s) > 0) {
+                metric_set(set, METRIC_RECOMMENDED_MEMORY, (double) service_recommended_memory_bytes(s));
+        }
+        metric_set(set, METRIC_DECISIONS, (double) service_decisions(s));
+}
+
 static void replica_metrics(MetricSet *ret, const Replica *r) {
+        uint64_t span_usec = 0;
+        LoadTotals minute;
         uint64_t now = mam_now_realtime();
         MetricSet set = { .known = { false } };
         CgroupUsage u;
@@ -214,7 +300,15 @@ static void replica_metrics(MetricSet *ret, const Replica *r) {
                         metric_set(&set, METRIC_MEMORY, (double) u.memory_bytes);
                 if (u.tasks != CGROUP_UNKNOWN)
                         metric_set(&set, METRIC_TASKS, (double) u.tasks);
+                if (u.cpu_pressure >= 0)
+                        metric_set(&set, METRIC_CPU_PRESSURE, u.cpu_pressure);
+                if (u.memory_pressure >= 0)
+                        metric_set(&set, METRIC_MEMORY_PRESSURE, u.memory_pressure);
+                if (u.io_pressure >= 0)
+                        metric_set(&set, METRIC_IO_PRESSURE, u.io_pressure);
         }
+        if (load_last_minute(r, mam_now_monotonic(), &minute, &span_usec))
+                load_metrics(&set, &r->load, r->in_flight, &minute, span_usec);
         metric_set(&set, METRIC_MEMORY_MAX, (double) service_memory_bytes(r->service));
         metric_set(&set, METRIC_CPU_LIMIT, (double) service_cpu_millis(r->service) / 1000);
         metric_set(&set, METRIC_RESTARTS, r->restarts);
@@ -256,14 +350,17 @@ static int append_service_metrics(sd_bus_message *reply, Service *s) {
                         continue;
                 replica_metrics(&one, s->replicas[n]);
                 for (Metric m = 0; m < _METRIC_MAX; m++) {
-                        if (one.known[m] && m != METRIC_UPTIME)
+                        if (!one.known[m])
+                                continue;
+                        if (m != METRIC_UPTIME && m < METRIC_CPU_PRESSURE) {
                                 metric_set(&sum, m, sum.value[m] + one.value[m]);
+                        } else if (!sum.known[m] || one.value[m] > sum.value[m])
+                                metric_set(&sum, m, one.value[m]); /* the oldest, the worst */
                 }
-                if (one.known[METRIC_UPTIME] && one.value[METRIC_UPTIME] > sum.value[METRIC_UPTIME])
-                        metric_set(&sum, METRIC_UPTIME, one.value[METRIC_UPTIME]); /* of the oldest */
                 snprintf(id, sizeof(id), "%s:%u", s->config->id, n);
                 r = append_metrics(reply, s->config->id, id, &one);
         }
+        service_metrics(&sum, s);
         return r < 0 ? r : append_metrics(reply, s->config->id, "", &sum);
 }
 

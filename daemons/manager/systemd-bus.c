@@ -66,6 +66,14 @@ static int read_property(sd_bus_message *m, const char *name, UnitChange *change
                         return 0;
                 }
         }
+        if (strcmp(name, "CPUQuotaPerSecUSec") == 0) {
+                change->fields |= UNIT_FIELD_CPU_LIMIT;
+                return sd_bus_message_read(m, "v", "t", &change->cpu_limit_usec);
+        }
+        if (strcmp(name, "MemoryMax") == 0) {
+                change->fields |= UNIT_FIELD_MEMORY_LIMIT;
+                return sd_bus_message_read(m, "v", "t", &change->memory_limit_bytes);
+        }
         if (strcmp(name, "ExecMainStartTimestamp") == 0) {
                 change->fields |= UNIT_FIELD_STARTED;
                 return sd_bus_message_read(m, "v", "t", &change->started_usec);
@@ -376,6 +384,12 @@ Systemd *systemd_free(Systemd *s) {
         sd_bus_unref(s->bus);
         free(s);
         return NULL;
+}
+
+void systemd_list_again(Systemd *s) {
+        assert(s);
+
+        list_units(s);
 }
 
 bool systemd_is_listed(const Systemd *s) {

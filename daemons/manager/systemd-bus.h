@@ -35,6 +35,8 @@ typedef enum UnitField {
         UNIT_FIELD_STATUS_TEXT = 1 << 6,
         UNIT_FIELD_STARTED = 1 << 7,
         UNIT_FIELD_CONTROL_GROUP = 1 << 8,
+        UNIT_FIELD_CPU_LIMIT = 1 << 9, /* this and the next come with listings only */
+        UNIT_FIELD_MEMORY_LIMIT = 1 << 10,
 } UnitField;
 
 typedef struct UnitChange {
@@ -48,6 +50,8 @@ typedef struct UnitChange {
         const char *status_text;
         uint64_t started_usec; /* realtime */
         const char *control_group;
+        uint64_t cpu_limit_usec; /* per second; UINT64_MAX: none */
+        uint64_t memory_limit_bytes;
 } UnitChange;
 
 typedef struct SystemdHandlers {
@@ -72,6 +76,8 @@ MAM_DEFINE_CLEANUP(Systemd, systemd_free);
 /* Begins to watch, and lists for the first time. */
 int systemd_start(Systemd *s);
 bool systemd_is_listed(const Systemd *s);
+/* Lists everything again, for what no signal tells. */
+void systemd_list_again(Systemd *s);
 /* What no signal tells: the control group of a unit that was started meanwhile. on_unit brings it. */
 int systemd_ask_control_group(Systemd *s, const char *id, uint32_t number);
 
@@ -84,6 +90,39 @@ int systemd_set_limits(
                 const char *unit,
                 uint64_t cpu_millis,
                 uint64_t memory_bytes,
+                SystemdReply reply,
+                void *userdata);
+/* CPU and MemoryHigh alone: MemoryMax stays. */
+int systemd_set_soft_limits(
+                Systemd *s,
+                const char *unit,
+                uint64_t cpu_millis,
+                uint64_t memory_high_bytes,
+                SystemdReply reply,
+                void *userdata);
+/* who: "main" or "all". */
+int systemd_kill_unit(
+                Systemd *s,
+                const char *unit,
+                const char *who,
+                int signal,
+                SystemdReply reply,
+                void *userdata);
+/* One runtime property of type t. */
+int systemd_set_number(
+                Systemd *s,
+                const char *unit,
+                const char *property,
+                uint64_t value,
+                SystemdReply reply,
+                void *userdata);
+/* Reading, and as much writing, from each of the devices ("/dev/…"); UINT64_MAX: without limit. */
+int systemd_set_io_bandwidth(
+                Systemd *s,
+                const char *unit,
+                char devices[][64],
+                size_t n_devices,
+                uint64_t bytes_per_sec,
                 SystemdReply reply,
                 void *userdata);
 /* daemon-reload; the reply comes when it is done. */

@@ -155,6 +155,162 @@ int systemd_set_limits(
         return r;
 }
 
+int systemd_set_soft_limits(
+                Systemd *s,
+                const char *unit,
+                uint64_t cpu_millis,
+                uint64_t memory_high_bytes,
+                SystemdReply reply,
+                void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        assert(s);
+        assert(unit);
+
+        r = sd_bus_message_new_method_call(
+                        s->bus,
+                        &m,
+                        SYSTEMD_NAME,
+                        SYSTEMD_PATH,
+                        SYSTEMD_MANAGER,
+                        "SetUnitProperties");
+        if (r >= 0) {
+                r = sd_bus_message_append(
+                                m,
+                                "sba(sv)",
+                                unit,
+                                1,
+                                2,
+                                "CPUQuotaPerSecUSec",
+                                "t",
+                                cpu_millis * 1000,
+                                "MemoryHigh",
+                                "t",
+                                memory_high_bytes);
+        }
+        if (r >= 0)
+                r = send_command(s, m, 0, reply, userdata);
+        return r;
+}
+
+int systemd_kill_unit(
+                Systemd *s,
+                const char *unit,
+                const char *who,
+                int signal,
+                SystemdReply reply,
+                void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        assert(s);
+        assert(unit);
+
+        r = sd_bus_message_new_method_call(
+                        s->bus,
+                        &m,
+                        SYSTEMD_NAME,
+                        SYSTEMD_PATH,
+                        SYSTEMD_MANAGER,
+                        "KillUnit");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "ssi", unit, who, signal);
+        if (r >= 0)
+                r = send_command(s, m, 0, reply, userdata);
+        return r;
+}
+
+int systemd_set_number(
+                Systemd *s,
+                const char *unit,
+                const char *property,
+                uint64_t value,
+                SystemdReply reply,
+                void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        assert(s);
+        assert(unit);
+
+        r = sd_bus_message_new_method_call(
+                        s->bus,
+                        &m,
+                        SYSTEMD_NAME,
+                        SYSTEMD_PATH,
+                        SYSTEMD_MANAGER,
+                        "SetUnitProperties");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "sba(sv)", unit, 1, 1, property, "t", value);
+        if (r >= 0)
+                r = send_command(s, m, 0, reply, userdata);
+        return r;
+}
+
+/* (property, a(st)): an array of systemd appends to what is there, an empty one clears it. */
+static int append_bandwidth(
+                sd_bus_message *m,
+                const char *property,
+                char devices[][64],
+                size_t n_devices,
+                uint64_t bytes_per_sec) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", property);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "a(st)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(st)");
+        for (size_t i = 0; r >= 0 && i < n_devices; i++)
+                r = sd_bus_message_append(m, "(st)", devices[i], bytes_per_sec);
+        for (int i = 0; r >= 0 && i < 3; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+int systemd_set_io_bandwidth(
+                Systemd *s,
+                const char *unit,
+                char devices[][64],
+                size_t n_devices,
+                uint64_t bytes_per_sec,
+                SystemdReply reply,
+                void *userdata) {
+        static const char *const properties[] = { "IOReadBandwidthMax", "IOWriteBandwidthMax" };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        assert(s);
+        assert(unit);
+
+        r = sd_bus_message_new_method_call(
+                        s->bus,
+                        &m,
+                        SYSTEMD_NAME,
+                        SYSTEMD_PATH,
+                        SYSTEMD_MANAGER,
+                        "SetUnitProperties");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "sb", unit, 1);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sv)");
+        for (size_t i = 0; r >= 0 && i < MAM_ELEMENTSOF(properties); i++)
+                r = append_bandwidth(
+                                m,
+                                properties[i],
+                                devices,
+                                bytes_per_sec == UINT64_MAX ? 0 : n_devices,
+                                bytes_per_sec);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = send_command(s, m, 0, reply, userdata);
+        return r;
+}
+
 int systemd_reload(Systemd *s, SystemdReply reply, void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;

@@ -10,9 +10,12 @@
 #include "libmam/util/time.h"
 #include "manager/backoff.h"
 #include "manager/health.h"
+#include "manager/liveness.h"
 #include "manager/reconcile.h"
 
 #define SEC MAM_USEC_PER_SEC
+
+static const HealthRules rules = { .interval_usec = 30 * SEC, .failures = 3, .successes = 1 };
 
 TEST(a_replica_may_die_now_and_then) {
         Backoff b = { 0 };
@@ -82,13 +85,13 @@ TEST(a_started_replica_is_ready_after_its_first_good_probe) {
         (void) health_note_active(&h, false, 10 * SEC, 2);
         ASSERT_EQ(h.next_probe_usec, 10 * SEC);
         ASSERT_TRUE(!health_is_good(&h));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 10 * SEC, 3));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 10 * SEC, 3));
         ASSERT_EQ(h.next_probe_usec, 10 * SEC + HEALTH_FIRST_RETRY_USEC);
         for (unsigned i = 0; i < 40; i++)
-                (void) health_note_probe(&h, false, 30 * SEC, 11 * SEC, 3);
+                (void) health_note_probe(&h, &rules, false, 11 * SEC, 3);
         ASSERT_EQ(h.next_probe_usec, 11 * SEC + HEALTH_RETRY_MAX_USEC);
         ASSERT_EQ(h.state, HEALTH_STARTING);
-        ASSERT_TRUE(health_note_probe(&h, true, 30 * SEC, 12 * SEC, 4));
+        ASSERT_TRUE(health_note_probe(&h, &rules, true, 12 * SEC, 4));
         ASSERT_TRUE(health_is_good(&h));
         ASSERT_EQ(h.since_realtime_usec, 4);
         ASSERT_EQ(h.next_probe_usec, 42 * SEC);
@@ -98,19 +101,41 @@ TEST(three_failures_make_unhealthy_and_one_success_healthy) {
         Health h = HEALTH_INIT;
 
         (void) health_note_active(&h, true, 0, 0);
-        ASSERT_TRUE(health_note_probe(&h, true, 30 * SEC, 1 * SEC, 1));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 2 * SEC, 2));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 3 * SEC, 3));
+        ASSERT_TRUE(health_note_probe(&h, &rules, true, 1 * SEC, 1));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 2 * SEC, 2));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 3 * SEC, 3));
         ASSERT_TRUE(health_is_good(&h));
-        ASSERT_TRUE(health_note_probe(&h, false, 30 * SEC, 4 * SEC, 4));
+        ASSERT_TRUE(health_note_probe(&h, &rules, false, 4 * SEC, 4));
         ASSERT_TRUE(!health_is_good(&h));
-        ASSERT_TRUE(health_note_probe(&h, true, 30 * SEC, 5 * SEC, 5));
+        ASSERT_TRUE(health_note_probe(&h, &rules, true, 5 * SEC, 5));
         ASSERT_TRUE(health_is_good(&h));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 6 * SEC, 6));
-        ASSERT_TRUE(!health_note_probe(&h, true, 30 * SEC, 7 * SEC, 7));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 8 * SEC, 8));
-        ASSERT_TRUE(!health_note_probe(&h, false, 30 * SEC, 9 * SEC, 9));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 6 * SEC, 6));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, true, 7 * SEC, 7));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 8 * SEC, 8));
+        ASSERT_TRUE(!health_note_probe(&h, &rules, false, 9 * SEC, 9));
         ASSERT_TRUE(health_is_good(&h)); /* only failures in a row count */
+}
+
+TEST(thresholds_come_from_the_configuration) {
+        static const HealthRules own = { .interval_usec = 10 * SEC, .failures = 5, .successes = 3 };
+        Health h = HEALTH_INIT;
+
+        (void) health_note_active(&h, false, 0, 0);
+        ASSERT_TRUE(!health_note_probe(&h, &own, true, 1 * SEC, 1));
+        ASSERT_EQ(h.next_probe_usec, 1 * SEC + HEALTH_FIRST_RETRY_USEC); /* somebody waits */
+        ASSERT_TRUE(!health_note_probe(&h, &own, false, 2 * SEC, 2));    /* not in a row */
+        ASSERT_TRUE(!health_note_probe(&h, &own, true, 3 * SEC, 3));
+        ASSERT_TRUE(!health_note_probe(&h, &own, true, 4 * SEC, 4));
+        ASSERT_TRUE(health_note_probe(&h, &own, true, 5 * SEC, 5));
+        ASSERT_EQ(h.next_probe_usec, 15 * SEC);
+        for (unsigned i = 0; i < 4; i++)
+                ASSERT_TRUE(!health_note_probe(&h, &own, false, 6 * SEC, 6));
+        ASSERT_TRUE(health_is_good(&h));
+        ASSERT_TRUE(health_note_probe(&h, &own, false, 7 * SEC, 7));
+        ASSERT_EQ(h.state, HEALTH_UNHEALTHY);
+        ASSERT_TRUE(!health_note_probe(&h, &own, true, 8 * SEC, 8));
+        ASSERT_TRUE(!health_note_probe(&h, &own, true, 9 * SEC, 9));
+        ASSERT_TRUE(health_note_probe(&h, &own, true, 10 * SEC, 10));
 }
 
 TEST(what_was_found_running_is_believed_until_probes_say_otherwise) {
@@ -121,7 +146,7 @@ TEST(what_was_found_running_is_believed_until_probes_say_otherwise) {
         ASSERT_TRUE(health_is_good(&h));
         ASSERT_EQ(h.next_probe_usec, 5 * SEC);
         for (unsigned i = 0; i < 3; i++)
-                (void) health_note_probe(&h, false, 30 * SEC, 6 * SEC, 2);
+                (void) health_note_probe(&h, &rules, false, 6 * SEC, 2);
         ASSERT_EQ(h.state, HEALTH_UNHEALTHY);
 }
 
@@ -281,4 +306,68 @@ TEST(state_of_a_service_from_its_counts) {
                      "degraded");
         ASSERT_STREQ(reconcile_service_state(&(ServiceCounts){ .wanted = true, .desired = 2, .held = 2 }),
                      "failed");
+}
+
+static LivenessVerdict judge(const Liveness *l, LivenessView v, uint64_t now) {
+        uint64_t again = MAM_USEC_INFINITY;
+
+        return liveness_judge(l, &v, now, &again);
+}
+
+TEST(a_replica_that_goes_on_failing_is_restarted) {
+        LivenessView v = { .wanted = true, .unhealthy = true, .threshold = 3 };
+        Liveness l = { 0 };
+
+        for (v.failures = 3; v.failures < 12; v.failures++)
+                ASSERT_EQ(judge(&l, v, 1000 * SEC), LIVENESS_COUNTING);
+        ASSERT_EQ(judge(&l, v, 1000 * SEC), LIVENESS_RESTART);
+        v.unhealthy = false;
+        ASSERT_EQ(judge(&l, v, 1000 * SEC), LIVENESS_FINE);
+        v.unhealthy = true;
+        v.wanted = false;
+        ASSERT_EQ(judge(&l, v, 1000 * SEC), LIVENESS_FINE);
+}
+
+TEST(what_a_restart_cannot_cure_is_not_restarted) {
+        LivenessView v = { .wanted = true, .unhealthy = true, .threshold = 3, .failures = 1000 }, w;
+        Liveness l = { 0 };
+
+        ASSERT_EQ(judge(&l, v, 1000 * SEC), LIVENESS_RESTART);
+        w = v;
+        w.keeps_data = true;
+        ASSERT_EQ(judge(&l, w, 1000 * SEC), LIVENESS_KEEPS_DATA);
+        w = v;
+        w.dependency_is_down = true;
+        ASSERT_EQ(judge(&l, w, 1000 * SEC), LIVENESS_DEPENDENCY);
+        w = v;
+        w.sibling_is_down = true;
+        ASSERT_EQ(judge(&l, w, 1000 * SEC), LIVENESS_SIBLING);
+        w = v;
+        w.busy = true;
+        ASSERT_EQ(judge(&l, w, 1000 * SEC), LIVENESS_BUSY);
+}
+
+TEST(restarts_that_do_not_help_become_rare) {
+        static const uint64_t waits[] = { 60, 120, 240, 480, 600, 600, 600 };
+        LivenessView v = { .wanted = true, .unhealthy = true, .threshold = 3, .failures = 12 };
+        uint64_t now = 1000 * SEC, again;
+        Liveness l = { 0 };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(waits); i++) {
+                ASSERT_EQ(judge(&l, v, now), LIVENESS_RESTART);
+                liveness_note_restart(&l, now);
+                again = MAM_USEC_INFINITY;
+                ASSERT_EQ(liveness_judge(&l, &v, now + 1, &again), LIVENESS_BACKOFF);
+                ASSERT_EQ(again, now + waits[i] * SEC);
+                now = again;
+        }
+        liveness_note_health(&l, now, now + BACKOFF_RESET_USEC - 1);
+        ASSERT_TRUE(liveness_held_until(&l) > 0);
+        liveness_note_health(&l, now, now + BACKOFF_RESET_USEC);
+        ASSERT_EQ(liveness_held_until(&l), 0);
+}
+
+TEST(every_verdict_has_words) {
+        for (LivenessVerdict v = LIVENESS_RESTART; v < _LIVENESS_VERDICT_MAX; v++)
+                ASSERT_TRUE(liveness_verdict_to_string(v)[0] != '\0');
 }

@@ -43,6 +43,10 @@ static void fill(State *s) {
         v->fresh = false;
         v->running = true;
         v->replicas = 8;
+        v->horizontal_set = true;
+        v->horizontal = MAM_SCALING_RECOMMEND;
+        v->auto_cpu_millis = 250;
+        v->auto_memory_bytes = 300000000;
         v->cpu_millis = 1500;
         v->memory_bytes = 1ULL << 40;
         v->runtime_limits = true;
@@ -72,6 +76,9 @@ TEST(state_survives_a_restart) {
         ASSERT_EQ(v->cpu_millis, 1500);
         ASSERT_EQ(v->memory_bytes, 1ULL << 40);
         ASSERT_TRUE(v->runtime_limits);
+        ASSERT_TRUE(v->horizontal_set && v->horizontal == MAM_SCALING_RECOMMEND && !v->vertical_set);
+        ASSERT_EQ(v->auto_cpu_millis, 250);
+        ASSERT_EQ(v->auto_memory_bytes, 300000000);
         ASSERT_EQ(numbers_count(&v->numbers), 3);
         ASSERT_TRUE(numbers_has(&v->numbers, 100) && numbers_has(&v->starting, 64) &&
                     numbers_has(&v->stopping, 2));
@@ -93,6 +100,7 @@ TEST(after_a_boot_sizes_stay_and_what_ran_is_forgotten) {
         ASSERT_EQ(v->replicas, 8);
         ASSERT_EQ(v->cpu_millis, 1500);
         ASSERT_TRUE(numbers_is_empty(&v->numbers) && numbers_is_empty(&v->starting));
+        ASSERT_TRUE(v->horizontal_set && v->auto_cpu_millis == 250 && v->auto_memory_bytes == 300000000);
         unlink(path);
 }
 
@@ -208,14 +216,23 @@ TEST(cgroup_files_of_v2_and_of_v1_hybrid) {
         static const char *const folders[] = { "v2",          "v2/a",         "v1",
                                                "v1/unified",  "v1/unified/a", "v1/memory",
                                                "v1/memory/a", "v1/pids",      "v1/pids/a" };
+        _cleanup_(cgroup_files_freep) CgroupFiles *files = NULL;
         char root[128];
         CgroupUsage u;
+        FILE *f;
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(folders); i++)
                 ASSERT_TRUE(mkdir(in_folder(folders[i]), 0700) == 0);
         write_file(in_folder("v2/a/cpu.stat"), "usage_usec 1234567\nuser_usec 1\nsystem_usec 2\n");
         write_file(in_folder("v2/a/memory.current"), "4096\n");
         write_file(in_folder("v2/a/pids.current"), "3\n");
+        write_file(in_folder("v2/a/memory.stat"),
+                   "anon 2048\nfile 2048\ninactive_file 1024\nactive_file 1024\n");
+        write_file(in_folder("v2/a/cpu.pressure"), "some avg10=12.34 avg60=0.00 avg300=0.00 total=5\n");
+        write_file(in_folder("v2/a/io.pressure"), "some avg10=nonsense\n");
+        write_file(in_folder("v1/memory/a/memory.stat"), "inactive_file 1\ntotal_inactive_file 8000\n");
+        write_file(in_folder("v1/unified/a/memory.pressure"),
+                   "some avg10=0.50 avg60=0.00 avg300=0.00 total=5\n");
         write_file(in_folder("v1/unified/a/cpu.stat"), "usage_usec 99\n");
         write_file(in_folder("v1/memory/a/memory.usage_in_bytes"), "8192\n");
         write_file(in_folder("v1/pids/a/pids.current"), "5\n");
@@ -223,9 +240,17 @@ TEST(cgroup_files_of_v2_and_of_v1_hybrid) {
         snprintf(root, sizeof(root), "%s", in_folder("v2"));
         cgroup_read(&u, root, "/a");
         ASSERT_TRUE(u.cpu_usec == 1234567 && u.memory_bytes == 4096 && u.tasks == 3);
+        ASSERT_TRUE(u.working_set_bytes == 3072 && u.cpu_pressure > 12.33 && u.cpu_pressure < 12.35);
+        ASSERT_TRUE(u.memory_pressure < 0 && u.io_pressure < 0);
+        ASSERT_OK(cgroup_files_new(&files, root, "/a"));
+        f = fopen(in_folder("v2/a/cpu.stat"), "we");
+        ASSERT_TRUE(f && fputs("usage_usec 2000000\n", f) >= 0 && fclose(f) == 0);
+        cgroup_files_read(files, &u); /* anew each time, though it stays open */
+        ASSERT_TRUE(u.cpu_usec == 2000000 && u.working_set_bytes == 3072 && u.cpu_pressure > 12.33);
         snprintf(root, sizeof(root), "%s", in_folder("v1"));
         cgroup_read(&u, root, "/a");
         ASSERT_TRUE(u.cpu_usec == 99 && u.memory_bytes == 8192 && u.tasks == 5);
+        ASSERT_TRUE(u.working_set_bytes == 192 && u.memory_pressure == 0.5 && u.cpu_pressure < 0);
         cgroup_read(&u, root, "/none");
         ASSERT_TRUE(u.cpu_usec == CGROUP_UNKNOWN && u.memory_bytes == CGROUP_UNKNOWN &&
                     u.tasks == CGROUP_UNKNOWN);

@@ -17,6 +17,8 @@
 #include "libmam/bus/bus-errors.h"
 #include "libmam/obs/log.h"
 #include "manager/actions.h"
+#include "manager/autoscaler.h"
+#include "manager/events.h"
 #include "manager/job.h"
 #include "manager/manager-bus.h"
 
@@ -106,8 +108,32 @@ int manager_bus_authorize(
                 const char *id,
                 sd_bus_error *error) {
         const char *const details[] = { "service", id, "verb", verb, NULL };
+        int r;
 
-        return mam_polkit_check(m->polkit, message, action, details, error);
+        r = mam_polkit_check(m->polkit, message, action, details, error);
+        if (r > 0)
+                *m->before = *m->state;
+        return r;
+}
+
+void manager_bus_revert(Manager *m) {
+        *m->state = *m->before;
+}
+
+int manager_bus_commit(Manager *m, sd_bus_error *error) {
+        int r;
+
+        r = manager_save_state(m);
+        if (r >= 0)
+                return 0;
+
+        manager_bus_revert(m);
+        return sd_bus_error_set_errnof(
+                        error,
+                        r,
+                        "Cannot store what is wanted in %s: %s; nothing was changed",
+                        m->state_path,
+                        strerror(-r));
 }
 
 /* ---- members of a job ---- */
@@ -166,8 +192,8 @@ static int begin_job(
         Job *job;
         int r;
 
-        r = job_new(&job, m, verb, id, members, n);
-        if (r == -EDQUOT) {
+        if (m->n_jobs >= MANAGER_JOBS_MAX) { /* before anything of it is stored */
+                manager_bus_revert(m);
                 free(members);
                 return sd_bus_error_setf(
                                 error,
@@ -175,6 +201,10 @@ static int begin_job(
                                 "There are %u jobs already",
                                 MANAGER_JOBS_MAX);
         }
+
+        r = manager_bus_commit(m, error);
+        if (r >= 0)
+                r = job_new(&job, m, verb, id, members, n);
         if (r < 0) {
                 free(members);
                 return r;
@@ -184,8 +214,6 @@ static int begin_job(
         if (r < 0)
                 return r;
 
-        /* Stored before anything is done: a manager that is killed now goes on where it was. */
-        (void) manager_save_state(m);
         mam_info("Job %u: %s %s", job->id, job_verb_to_string(verb), *id ? id : "all services");
         job_emit_new(job);
         manager_queue_pass(m);
@@ -304,6 +332,13 @@ int manager_bus_restart(sd_bus_message *message, void *userdata, sd_bus_error *e
                                 "Service '%s' does not run; start it instead",
                                 id);
         }
+        if (r >= 0 && s && s->rollout) {
+                r = sd_bus_error_setf(
+                                error,
+                                MAM_BUS_ERROR_BUSY,
+                                "A rollout of '%s' is under way: it replaces the replicas itself",
+                                id);
+        }
         if (r < 0)
                 return r;
 
@@ -321,7 +356,7 @@ int manager_bus_restart(sd_bus_message *message, void *userdata, sd_bus_error *e
         for (size_t i = 0; i < c->n_services; i++) {
                 Service *member = manager_find_service(m, c->services[order[i]].id);
 
-                if (!member || (s && member != s) || !member->state->running)
+                if (!member || (s && member != s) || !member->state->running || member->rollout)
                         continue;
                 members[n].service = member;
                 members[n++].todo = member->state->numbers;
@@ -334,7 +369,7 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
         Numbers removed = NUMBERS_INIT;
         Manager *m = userdata;
         Service *s = NULL;
-        uint32_t replicas;
+        uint32_t replicas, was;
         uint64_t flags;
         const char *id;
         int r;
@@ -348,15 +383,25 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
                 r = manager_bus_check_usable(m, s, error);
         if (r < 0)
                 return r;
-        if (replicas < s->config->min_replicas || replicas > service_max_number(s) || replicas < 1) {
+        if (replicas < s->config->min_replicas || replicas > service_max_number(s) ||
+            (replicas == 0 && !service_can_sleep(s))) {
                 return sd_bus_error_setf(
                                 error,
                                 MAM_BUS_ERROR_OUT_OF_RANGE,
                                 "Service '%s' can have %u to %u replicas, not %u",
                                 id,
-                                s->config->min_replicas > 0 ? s->config->min_replicas : 1,
+                                s->config->min_replicas > 0 || service_can_sleep(s) ? s->config->min_replicas
+                                                                                    : 1,
                                 service_max_number(s),
                                 replicas);
+        }
+        if (replicas == 0 && (!s->state->running || s->rollout)) {
+                return sd_bus_error_setf(
+                                error,
+                                s->rollout ? MAM_BUS_ERROR_BUSY : SD_BUS_ERROR_FAILED,
+                                s->rollout ? "Service '%s' is in a rollout: it cannot sleep now"
+                                           : "Service '%s' does not run: it cannot sleep",
+                                id);
         }
 
         r = manager_bus_authorize(m, message, MAM_ACTION_SCALE, "scale", id, error);
@@ -369,13 +414,30 @@ int manager_bus_scale(sd_bus_message *message, void *userdata, sd_bus_error *err
         if (!members)
                 return -ENOMEM;
         members->service = s;
-        s->state->replicas = replicas;
+        was = service_desired(s);
+        if (replicas > 0)
+                s->state->replicas = replicas;
         s->dirty |= SERVICE_DIRTY_STATE;
-        if (s->state->running)
+        if (replicas == 0) {
+                service_sleep(s, &removed);
+        } else if (s->state->running)
                 service_want_count(s, replicas, NULL, &removed);
         NUMBERS_FOREACH(n, &removed) {
                 if (numbers_has(&s->state->stopping, n))
                         numbers_add(&members->todo, n);
         }
-        return begin_job(m, message, JOB_SCALE, id, MAM_TAKE(members), 1, error);
+        r = begin_job(m, message, JOB_SCALE, id, MAM_TAKE(members), 1, error);
+        if (r >= 0)
+                autoscaler_note_wanted(s, replicas);
+        if (r >= 0)
+                event_log(m,
+                          LOG_NOTICE,
+                          NULL,
+                          id,
+                          0,
+                          "scaled",
+                          "from %u to %u replicas, by a call",
+                          was,
+                          replicas);
+        return r;
 }

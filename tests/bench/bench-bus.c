@@ -3,11 +3,11 @@
 /*
  * What bench-manager times on the bus, without the start of a process in the figure
  *
- *   bench-bus job METHOD SERVICE [REPLICAS]   a method of the manager that makes a job; until its JobRemoved
- *   bench-bus start UNIT…                     StartUnit for all of them at once; until the last JobRemoved
- * of systemd bench-bus kill SERVICE:N                  SIGKILL to the replica's main process, until its unit
- * is active with another one bench-bus status SERVICE SECONDS DEPTH    Status calls, DEPTH of them under way
- * at any time
+ * job METHOD SERVICE [REPLICAS]: a method of the manager that makes a job; until its JobRemoved
+ * start UNIT…: StartUnit for all of them at once; until the last JobRemoved of systemd
+ * kill SERVICE:N: SIGKILL to the replica's main process, until its unit is active with another one
+ * status SERVICE SECONDS DEPTH: Status calls, DEPTH of them under way at any time
+ * resize SERVICE CPU VALUE FILE…: SetLimits, until it is answered and every file begins with VALUE
  *
  * Prints one JSON object; durations in microseconds of CLOCK_MONOTONIC. Exit status 1 and a message if it
  * did not work.
@@ -19,10 +19,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <systemd/sd-bus.h>
 
 #include "libmam/config/config.h"
+#include "libmam/util/file.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
 
@@ -436,6 +438,50 @@ static int bench_status(Bench *b, char **argv) {
         return 0;
 }
 
+static bool file_begins_with(const char *path, const char *value) {
+        _cleanup_(mam_freep) char *text = NULL;
+
+        return mam_file_read(&text, NULL, path, 4096) >= 0 && strncmp(text, value, strlen(value)) == 0;
+}
+
+static int bench_resize(Bench *b, char **argv) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        uint64_t replied;
+        int r;
+
+        for (size_t i = 3; argv[i]; i++) {
+                if (file_begins_with(argv[i], argv[2]))
+                        return fail("it has that limit already", -EALREADY, NULL);
+        }
+        b->started = mam_now_monotonic();
+        r = sd_bus_call_method(
+                        b->bus,
+                        MANAGER,
+                        MANAGER_PATH,
+                        MANAGER,
+                        "SetLimits",
+                        &error,
+                        NULL,
+                        "ssst",
+                        argv[0],
+                        argv[1],
+                        "",
+                        UINT64_C(0));
+        if (r < 0)
+                return fail("SetLimits", r, &error);
+        replied = mam_now_monotonic() - b->started;
+        for (size_t i = 3; argv[i]; i++) {
+                while (!file_begins_with(argv[i], argv[2])) {
+                        if (mam_now_monotonic() - b->started > DEADLINE_USEC)
+                                return fail(argv[i], -ETIMEDOUT, NULL);
+                        (void) usleep(100);
+                }
+        }
+        b->done_usec = mam_now_monotonic() - b->started;
+        printf("{\"replied_us\": %" PRIu64 ", \"done_us\": %" PRIu64 "}\n", replied, b->done_usec);
+        return 0;
+}
+
 static const struct {
         const char *name;
         int n_min, n_max; /* arguments after it */
@@ -445,6 +491,7 @@ static const struct {
         { "start", 1, UNITS_MAX, bench_start },
         { "kill", 1, 1, bench_kill },
         { "status", 3, 3, bench_status },
+        { "resize", 4, UNITS_MAX, bench_resize },
 };
 
 int main(int argc, char **argv) {
@@ -462,6 +509,6 @@ int main(int argc, char **argv) {
                 return commands[i].run(&b, argv + 2) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
         fprintf(stderr,
-                "usage: bench-bus job METHOD SERVICE [REPLICAS] | start UNIT… | kill SERVICE:N | status SERVICE SECONDS DEPTH\n");
+                "usage: bench-bus job METHOD SERVICE [REPLICAS] | start UNIT… | kill SERVICE:N | status SERVICE SECONDS DEPTH | resize SERVICE CPU VALUE FILE…\n");
         return 2;
 }

@@ -11,8 +11,8 @@ import sys
 import tempfile
 
 # Highest exposure in tenths, by service; mam's own first.
-EXPOSURE = {"api-gateway": 12, "project-manager": 12, "postgresql": 20, "redis": 20}
-STATIC_EXPOSURE = {"mam-manager.service": 12, "mam-setup.service": 12}
+EXPOSURE = {"api-gateway": 13, "project-manager": 12, "postgresql": 20, "redis": 20}
+STATIC_EXPOSURE = {"mam-manager.service": 12, "mam-setup.service": 12, "mam-registry.service": 13, "mam-alerts.service": 13}
 
 generator, source = sys.argv[1:3]
 count = failed = 0
@@ -77,7 +77,7 @@ def build_tree(folder, libexec):
 def make_programs(libexec):
     """verify wants the programs that units name to exist; it runs none of them, so empty files of the same names do."""
     os.makedirs(libexec)
-    for name in ("mam-manager", "mam-setup", "mam-exit", "mam-api-gateway", "mam-project-manager", "mam-postgresql", "mam-redis"):
+    for name in ("mam-manager", "mam-setup", "mam-registry", "mam-alerts", "mam-exit", "mam-api-gateway", "mam-project-manager", "mam-postgresql", "mam-redis"):
         path = os.path.join(libexec, name)
         with open(path, "w", encoding="ascii") as f:
             f.write("#!/bin/false\n")
@@ -101,7 +101,8 @@ def main():
         services = sorted({i.split("@")[1].split(":")[0] for i in instances})
         check(services == sorted(EXPOSURE), "every service has a limit for its exposure", str(services))
 
-        names = [os.path.join(units, u) for u in ("mam.target", "mam.slice", "mam-manager.service", "mam-setup.service", "mam-setup.path")]
+        names = [os.path.join(units, u) for u in ("mam.target", "mam.slice", "mam-manager.service", "mam-setup.service", "mam-setup.path",
+                                                  "mam-registry.service", "mam-alerts.service", "mam-alerts.path", "mam-registry.socket", "mam-registry-dns.socket")]
         names += [os.path.join(units, f"mam-{s}.target") for s in services]
         template = os.path.join(units, "mam@.service")
         names += [f"{template}:{i}" for i in instances if i.rsplit(":", 1)[1] in ("1.service", "2.service", "10.service")]
