@@ -14,10 +14,9 @@
 #include "mamctl/suggest.h"
 #include "mamctl/text.h"
 
-#define CALL_TIMEOUT_USEC     (60 * MAM_USEC_PER_SEC)
-#define ASK_TIMEOUT_USEC      (300 * MAM_USEC_PER_SEC) /* a person may have to find a password */
-#define COMPLETE_TIMEOUT_USEC (2 * MAM_USEC_PER_SEC)
-#define NAMES_MAX             1024U
+#define CALL_TIMEOUT_USEC (60 * MAM_USEC_PER_SEC)
+#define ASK_TIMEOUT_USEC  (300 * MAM_USEC_PER_SEC) /* a person may have to find a password */
+#define NAMES_MAX         1024U
 
 void client_init(Client *c, const Invocation *invocation) {
         *c = (Client){ .invocation = invocation };
@@ -198,17 +197,7 @@ static ExitCode explain_no_manager(Client *c, const sd_bus_error *error) {
 
 static ExitCode explain_access(Client *c, const sd_bus_error *error) {
         const Command *command = c->invocation->command;
-        const char *action = "control";
-
-        if (command->verb == VERB_SCALE) {
-                action = "scale";
-        } else if (command->verb == VERB_LIMITS) {
-                action = "set-limits";
-        } else if (command->verb == VERB_TOKEN) {
-                action = "secrets";
-        } else if (command->verb == VERB_INIT) {
-                action = "configure";
-        }
+        const char *action = command->action ? command->action : "inspect";
 
         client_complain(c,
                         "Access denied%s%s%s. Try 'sudo mamctl %s', or ask the administrator for the polkit action org.manageragent.manager1.%s.",
@@ -304,6 +293,16 @@ ExitCode client_explain(Client *c, const sd_bus_error *error, int r, const char 
                 return EXIT_CODE_FAILURE;
         }
 
+        if (sd_bus_error_has_name(error, MAM_BUS_ERROR_BUSY) && service && error->message &&
+            c->invocation->command->options & OPTION_BIT(OPTION_STRATEGY)) {
+                client_complain(c,
+                                "%s. 'mamctl rollout status %s' shows it, 'mamctl rollout abort %s' ends it.",
+                                error->message,
+                                service,
+                                service);
+                return EXIT_CODE_FAILURE;
+        }
+
         client_complain(c, "%s", error->message && *error->message ? error->message : strerror(-r));
         return EXIT_CODE_FAILURE;
 }
@@ -387,7 +386,7 @@ int client_service_names(Client *c, char ***ret, size_t *ret_n, bool may_start_m
         r = sd_bus_message_set_auto_start(m, may_start_manager);
         if (r < 0)
                 return r;
-        r = sd_bus_call(c->bus, m, COMPLETE_TIMEOUT_USEC, NULL, &reply);
+        r = sd_bus_call(c->bus, m, CLIENT_COMPLETE_TIMEOUT_USEC, NULL, &reply);
         if (r < 0)
                 return r;
         return read_names(reply, ret, ret_n);

@@ -16,10 +16,14 @@
 
 #include "libmam/json/json.h"
 #include "libmam/util/macro.h"
+#include "libmam/util/time.h"
 #include "mamctl/command.h"
 #include "mamctl/exit-code.h"
 #include "mamctl/polkit-agent.h"
 #include "mamctl/terminal.h"
+
+/* Pressing Tab waits no longer. */
+#define CLIENT_COMPLETE_TIMEOUT_USEC (2 * MAM_USEC_PER_SEC)
 
 typedef struct Client {
         const Invocation *invocation; /* borrowed */

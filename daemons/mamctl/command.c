@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Commands, options, and reading a command line
+ * Reading a command line
  */
 
 #include <assert.h>
@@ -13,214 +13,9 @@
 #include "libmam/util/time.h"
 #include "mamctl/command.h"
 #include "mamctl/suggest.h"
-#include "mamctl/terminal.h"
 
-/* What getopt_long() returns for an option, and how a command names it in its list of options. Letters where
- * a short form exists; capitals without one are internal. */
-enum {
-        OPTION_ASK = 'A',
-        OPTION_CPU = 'C',
-        OPTION_FOLLOW = 'f',
-        OPTION_HELP = 'h',
-        OPTION_HOST = 'H',
-        OPTION_INTERVAL = 'I',
-        OPTION_JSON = 'J',
-        OPTION_LINES = 'n',
-        OPTION_MEMORY = 'M',
-        OPTION_NO_WAIT = 'W',
-        OPTION_QUIET = 'q',
-        OPTION_ROLE = 'R',
-        OPTION_SUBJECT = 'S',
-        OPTION_TIMEOUT = 'T',
-        OPTION_TTL = 'L',
-        OPTION_VERSION = 'V',
-        OPTION_WAIT = 'w',
-};
-
-#define SHORT_OPTIONS "fhH:n:q"
-#define COMMON        "hVHqA"
-#define JOB           "JWwT"
-
-typedef struct OptionInfo {
-        int id;
-        bool has_short;
-        const char *name;
-        const char *argument; /* NULL: none */
-        const char *summary;
-} OptionInfo;
-
-static const OptionInfo option_table[] = {
-        { OPTION_JSON, false, "json", NULL, "Print JSON for programs" },
-        { OPTION_WAIT, false, "wait", NULL, "Wait until done, with progress (default)" },
-        { OPTION_NO_WAIT, false, "no-wait", NULL, "Return as soon as the manager has taken the job" },
-        { OPTION_TIMEOUT, false, "timeout", "TIME", "Wait at most this long; the job goes on" },
-        { OPTION_FOLLOW, true, "follow", NULL, "Go on printing what comes" },
-        { OPTION_LINES, true, "lines", "N", "Begin with the last N lines" },
-        { OPTION_CPU, false, "cpu", "QUANTITY", "CPU per replica: 500m, 2, or 'default'" },
-        { OPTION_MEMORY, false, "memory", "QUANTITY", "Memory per replica: 512Mi, 1Gi, or 'default'" },
-        { OPTION_INTERVAL, false, "interval", "TIME", "Measure CPU use over this time" },
-        { OPTION_SUBJECT, false, "subject", "NAME", "Who the token is for (default: you)" },
-        { OPTION_ROLE, false, "role", "ROLE", "A role of the token; may be repeated" },
-        { OPTION_TTL, false, "ttl", "TIME", "How long it is valid (default 1h, at most 30d)" },
-        { OPTION_HOST, true, "host", "[USER@]HOST", "Manage another machine over ssh" },
-        { OPTION_QUIET, true, "quiet", NULL, "Print results and errors only" },
-        { OPTION_ASK,
-          false,
-          "no-ask-password",
-          NULL,
-          "Do not ask for a password for privileged operations" },
-        { OPTION_HELP, true, "help", NULL, "Show this help" },
-        { OPTION_VERSION, false, "version", NULL, "Show the version" },
-};
-
-static const Command command_table[] = {
-        { VERB_INIT,
-          "init",
-          "",
-          0,
-          0,
-          false,
-          "J",
-          "Read the configuration, create what is missing, report problems",
-          "Harmless when repeated. Each line of the report is ok, notice (a setting that mam does not act on yet), warning or error." },
-        { VERB_START,
-          "start",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          JOB,
-          "Start a service and what it depends on, or all services",
-          "Done when every replica is ready." },
-        { VERB_STOP,
-          "stop",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          JOB,
-          "Stop a service and what depends on it, or all services",
-          "Replicas finish what they have accepted before they end." },
-        { VERB_RESTART,
-          "restart",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          JOB,
-          "Restart replicas one after the other",
-          "Each replica is ready before the next one is touched. Without SERVICE: all running services, in dependency order." },
-        { VERB_SCALE,
-          "scale",
-          "SERVICE REPLICAS",
-          2,
-          2,
-          true,
-          JOB,
-          "Change the number of replicas of a service",
-          "Kept over restarts of the manager and of the machine." },
-        { VERB_LIMITS,
-          "limits",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          "CMJ",
-          "Show the limits per replica, or change them without a restart",
-          "Quantities are written as in services.json; 'default' goes back to what services.json says." },
-        { VERB_LIST, "list", "", 0, 0, false, "J", "List the services", "" },
-        { VERB_STATUS,
-          "status",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          "J",
-          "Show services and replicas, and what is wrong with them",
-          "Exit status 3 if a service asked for is not running (see mamctl(1))." },
-        { VERB_HEALTH,
-          "health",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          "J",
-          "Show what the health checks say",
-          "Exit status 3 if a replica is not healthy, or none exists." },
-        { VERB_METRICS,
-          "metrics",
-          "[SERVICE]",
-          0,
-          1,
-          true,
-          "JI",
-          "Show CPU, memory, restarts and OOM kills",
-          "With --interval CPU use is measured over that time; otherwise it is the total so far." },
-        { VERB_ENDPOINTS,
-          "endpoints",
-          "SERVICE",
-          1,
-          1,
-          true,
-          "J",
-          "Show where the replicas of a service are reached",
-          "" },
-        { VERB_LOGS,
-          "logs",
-          "[SERVICE[:REPLICA]]",
-          0,
-          1,
-          true,
-          "fn",
-          "Show the journal of a service, of a replica, or of everything",
-          "Runs journalctl; without --follow it opens the pager on a terminal as journalctl does." },
-        { VERB_TOKEN,
-          "token",
-          "",
-          0,
-          0,
-          false,
-          "JSRL",
-          "Issue a token for the HTTP APIs",
-          "The token alone goes to standard output." },
-        { VERB_VERSION,
-          "version",
-          "",
-          0,
-          0,
-          false,
-          "J",
-          "Show the versions of mamctl and of the manager",
-          "" },
-        { VERB_HELP, "help", "[COMMAND]", 0, 1, false, "", "Show help for a command", "" },
-        { VERB_COMPLETE, "__complete", "WHAT [COMMAND]", 1, 2, false, "", NULL, "" },
-};
-
-const Command *command_at(size_t n) {
-        return n < MAM_ELEMENTSOF(command_table) ? &command_table[n] : NULL;
-}
-
-const Command *command_find(const char *name) {
-        const Command *c;
-
-        for (size_t i = 0; (c = command_at(i)); i++) {
-                if (strcmp(c->name, name) == 0)
-                        return c;
-        }
-        return NULL;
-}
-
-static bool command_takes(const Command *command, int option) {
-        return strchr(COMMON, option) || (command && strchr(command->options, option));
-}
-
-static const OptionInfo *option_find(int id) {
-        for (size_t i = 0; i < MAM_ELEMENTSOF(option_table); i++) {
-                if (option_table[i].id == id)
-                        return &option_table[i];
-        }
-        return NULL;
-}
+/* What getopt_long() returns for an option: above all letters. */
+#define GETOPT_BASE 256
 
 /* Says what is wrong; the result is -EINVAL so that it can be returned. */
 _printf_(2, 3) static int problem(char **ret, const char *format, ...) {
@@ -238,29 +33,30 @@ _printf_(2, 3) static int problem(char **ret, const char *format, ...) {
 }
 
 static int problem_unknown_option(char **ret, const char *given) {
-        const char *names[MAM_ELEMENTSOF(option_table)], *nearest;
+        const char *names[_OPTION_MAX], *nearest;
         char word[64];
 
         /* given is "--word=value" or, for a letter, the letter alone */
         if (strncmp(given, "--", 2) != 0)
                 return problem(ret, "Unknown option '-%s'.", given);
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(option_table); i++)
-                names[i] = option_table[i].name;
+        for (Option option = 0; option < _OPTION_MAX; option++)
+                names[option] = option_info(option)->name;
         snprintf(word, sizeof(word), "%.*s", (int) strcspn(given + 2, "="), given + 2);
-        nearest = suggest_nearest(word, names, MAM_ELEMENTSOF(names));
+        nearest = suggest_nearest(word, names, _OPTION_MAX);
         if (!nearest)
                 return problem(ret, "Unknown option '--%s'.", word);
         return problem(ret, "Unknown option '--%s'. Did you mean '--%s'?", word, nearest);
 }
 
 static int problem_unknown_command(char **ret, const char *given) {
-        const char *names[MAM_ELEMENTSOF(command_table)], *nearest;
+        const char *names[_VERB_MAX], *nearest;
+        const Command *c;
         size_t n = 0;
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(command_table); i++) {
-                if (command_table[i].summary)
-                        names[n++] = command_table[i].name;
+        for (size_t i = 0; (c = command_at(i)); i++) {
+                if (c->summary)
+                        names[n++] = c->name;
         }
         nearest = suggest_nearest(given, names, n);
         if (!nearest)
@@ -268,16 +64,62 @@ static int problem_unknown_command(char **ret, const char *given) {
         return problem(ret, "Unknown command '%s'. Did you mean '%s'?", given, nearest);
 }
 
-static int parse_time(char **ret_problem, const char *name, const char *text, uint64_t *ret_usec) {
+/* words: "a|b|c", of which text is none */
+static int problem_not_a_word(
+                char **ret,
+                const char *prefix,
+                const char *name,
+                const char *text,
+                const char *words) {
+        char list[256] = "";
+        const char *word;
+        size_t length, used = 0;
+
+        for (size_t n = 0; (word = value_word(words, n, &length)); n++) {
+                used += (size_t) snprintf(
+                                list + used,
+                                sizeof(list) - used,
+                                "%s%.*s",
+                                n > 0 ? ", " : "",
+                                (int) length,
+                                word);
+                assert(used < sizeof(list)); /* words are literals */
+        }
+        return problem(ret, "%s%s: '%s' is none of %s.", prefix, name, text, list);
+}
+
+static int parse_time(char **ret_problem, Option option, const char *text, bool zero, uint64_t *ret_usec) {
         uint64_t usec;
 
-        if (mam_parse_timespan(text, &usec) < 0 || usec == 0) {
+        if (mam_parse_timespan(text, &usec) < 0 || (usec == 0 && !zero)) {
                 return problem(ret_problem,
                                "--%s: '%s' is not a time. Write 30s, 5min, 1h or 2d.",
-                               name,
+                               option_info(option)->name,
                                text);
         }
         *ret_usec = usec;
+        return 0;
+}
+
+static int parse_count(char **ret_problem, Option option, const char *text, uint32_t *ret) {
+        if (value_parse_count(text, ret) < 0) {
+                return problem(ret_problem,
+                               "--%s: '%s' is not a number of replicas.",
+                               option_info(option)->name,
+                               text);
+        }
+        return 0;
+}
+
+/* The folder or program is looked for where the manager is, which knows nothing of our current folder. */
+static int parse_path(char **ret_problem, Option option, const char *text, const char **ret) {
+        if (!value_is_clean_path(text)) {
+                return problem(ret_problem,
+                               "--%s: '%s' is not an absolute path without '.' and '..'.",
+                               option_info(option)->name,
+                               text);
+        }
+        *ret = text;
         return 0;
 }
 
@@ -313,7 +155,49 @@ static int check_host(char **ret_problem, const char *text) {
         return 0;
 }
 
-static int apply_option(Invocation *i, int option, const char *value, char **ret_problem) {
+/* Options of deploy, undo and chaos. */
+static int apply_rollout_option(Invocation *i, Option option, const char *value, char **ret_problem) {
+        switch (option) {
+        case OPTION_LABEL:
+                i->label = value;
+                return *value ? 0 : problem(ret_problem, "--version: an empty version.");
+        case OPTION_EXEC:
+                return parse_path(ret_problem, option, value, &i->exec);
+        case OPTION_IMAGE:
+                return parse_path(ret_problem, option, value, &i->image);
+        case OPTION_STRATEGY:
+                i->strategy = value;
+                return 0;
+        case OPTION_STEPS:
+                if (value_parse_steps(value, i->steps, &i->n_steps) >= 0)
+                        return 0;
+                return problem(ret_problem,
+                               "--steps: '%s' is no list of percentages that rise, such as 5,25,100.",
+                               value);
+        case OPTION_PAUSE:
+                return parse_time(ret_problem, option, value, true, &i->pause_usec);
+        case OPTION_MAX_SURGE:
+                return parse_count(ret_problem, option, value, &i->max_surge);
+        case OPTION_MAX_UNAVAILABLE:
+                return parse_count(ret_problem, option, value, &i->max_unavailable);
+        case OPTION_MIN_HEALTHY:
+                return parse_time(ret_problem, option, value, true, &i->min_healthy_usec);
+        case OPTION_HEALTHY_DEADLINE:
+                return parse_time(ret_problem, option, value, false, &i->healthy_deadline_usec);
+        case OPTION_PROGRESS_DEADLINE:
+                return parse_time(ret_problem, option, value, false, &i->progress_deadline_usec);
+        case OPTION_FOR:
+                return parse_time(ret_problem, option, value, false, &i->for_usec);
+        case OPTION_PERCENT:
+                if (value_parse_percent(value, &i->percent) >= 0)
+                        return 0;
+                return problem(ret_problem, "--percent: '%s' is not a percentage from 1 to 100.", value);
+        default:
+                return 0; /* a flag: i->given has it */
+        }
+}
+
+static int apply_option(Invocation *i, Option option, const char *value, char **ret_problem) {
         switch (option) {
         case OPTION_JSON:
                 i->json = true;
@@ -330,7 +214,7 @@ static int apply_option(Invocation *i, int option, const char *value, char **ret
         case OPTION_QUIET:
                 i->quiet = true;
                 return 0;
-        case OPTION_ASK:
+        case OPTION_NO_ASK_PASSWORD:
                 i->no_ask_password = true;
                 return 0;
         case OPTION_HELP:
@@ -345,12 +229,20 @@ static int apply_option(Invocation *i, int option, const char *value, char **ret
         case OPTION_LINES:
                 i->lines = value;
                 return check_lines(ret_problem, value);
+        case OPTION_SINCE:
+                return parse_time(ret_problem, option, value, false, &i->since_usec);
         case OPTION_CPU:
                 i->cpu = value;
                 return check_quantity(ret_problem, true, value);
         case OPTION_MEMORY:
                 i->memory = value;
                 return check_quantity(ret_problem, false, value);
+        case OPTION_VERTICAL:
+                i->vertical = value;
+                return 0;
+        case OPTION_DIFF:
+                i->diff = value;
+                return *value ? 0 : problem(ret_problem, "--diff: an empty revision.");
         case OPTION_SUBJECT:
                 i->subject = value;
                 return 0;
@@ -360,52 +252,97 @@ static int apply_option(Invocation *i, int option, const char *value, char **ret
                 i->roles[i->n_roles++] = value;
                 return 0;
         case OPTION_TTL:
-                return parse_time(ret_problem, "ttl", value, &i->ttl_usec);
+                return parse_time(ret_problem, option, value, false, &i->ttl_usec);
         case OPTION_INTERVAL:
-                return parse_time(ret_problem, "interval", value, &i->interval_usec);
+                return parse_time(ret_problem, option, value, false, &i->interval_usec);
         case OPTION_TIMEOUT:
-                return parse_time(ret_problem, "timeout", value, &i->timeout_usec);
+                return parse_time(ret_problem, option, value, false, &i->timeout_usec);
         default:
-                assert(false);
-                return -EINVAL;
+                return apply_rollout_option(i, option, value, ret_problem);
         }
 }
 
-/* Reads options into *i and remembers in seen (by id) which were given. Returns the index of the first
- * argument. */
-static int parse_options(Invocation *i, bool seen[static 128], int argc, char **argv, char **ret_problem) {
-        struct option options[MAM_ELEMENTSOF(option_table) + 1] = { 0 };
-        int option, r;
+/* From what getopt_long() returned; _OPTION_MAX: none. */
+static Option option_of(int returned) {
+        if (returned >= GETOPT_BASE)
+                return (Option) (returned - GETOPT_BASE);
+        for (Option option = 0; option < _OPTION_MAX; option++) {
+                if (returned && option_info(option)->letter == returned)
+                        return option;
+        }
+        return _OPTION_MAX;
+}
 
-        for (size_t n = 0; n < MAM_ELEMENTSOF(option_table); n++) {
-                options[n] = (struct option){
-                        .name = option_table[n].name,
-                        .has_arg = option_table[n].argument ? required_argument : no_argument,
-                        .val = option_table[n].id,
+/* command NULL: any option, with --version as the version of mamctl, up to the first argument (then
+ * ret_short begins with '+'). */
+static void getopt_tables(
+                const Command *command,
+                struct option ret_long[static _OPTION_MAX + 1],
+                char ret_short[static 2 * _OPTION_MAX + 3]) {
+        size_t n = 0;
+
+        if (!command)
+                *ret_short++ = '+';
+        *ret_short++ = ':';
+        for (Option option = 0; option < _OPTION_MAX; option++) {
+                const OptionInfo *info = option_info(option);
+                bool skip = option == OPTION_LABEL;
+
+                if (command && command->options & OPTION_BIT(OPTION_LABEL))
+                        skip = option == OPTION_VERSION;
+                if (skip)
+                        continue;
+                ret_long[n++] = (struct option){
+                        .name = info->name,
+                        .has_arg = info->argument ? required_argument : no_argument,
+                        .val = GETOPT_BASE + (int) option,
                 };
+                if (info->letter)
+                        *ret_short++ = info->letter;
+                if (info->letter && info->argument)
+                        *ret_short++ = ':';
+        }
+        ret_long[n] = (struct option){ 0 };
+        *ret_short = '\0';
+}
+
+static int problem_option(char **ret, int returned, const char *given) {
+        char letter[] = { (char) optopt, '\0' };
+        Option option = option_of(optopt);
+
+        if (returned == ':') {
+                const OptionInfo *info = option_info(option);
+
+                return problem(ret, "--%s needs a value: %s.", info->name, info->argument);
         }
 
+        /* known, but given a value that it does not take */
+        if (option < _OPTION_MAX && !option_info(option)->argument && strncmp(given, "--", 2) == 0)
+                return problem(ret, "--%s takes no value.", option_info(option)->name);
+        return problem_unknown_option(ret, strncmp(given, "--", 2) == 0 ? given : letter);
+}
+
+/* Reads options into *i; argv[0] is skipped. Returns the index of the first argument. */
+static int parse_options(Invocation *i, const Command *command, int argc, char **argv, char **ret_problem) {
+        struct option long_options[_OPTION_MAX + 1];
+        char short_options[2 * _OPTION_MAX + 3];
+        int returned, r;
+
+        getopt_tables(command, long_options, short_options);
         optind = 0; /* begin anew; getopt keeps state between calls */
         opterr = 0;
-        while ((option = getopt_long(argc, argv, ":" SHORT_OPTIONS, options, NULL)) != -1) {
-                const char *given = argv[optind - 1];
+        while ((returned = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
                 const OptionInfo *info;
-                char letter[] = { (char) optopt, '\0' };
+                Option option;
 
-                if (option == ':') {
-                        info = option_find(optopt);
-                        return problem(ret_problem, "--%s needs a value: %s.", info->name, info->argument);
-                }
-                if (option == '?') {
-                        info = option_find(optopt); /* known, but given a value that it does not take */
-                        if (info && !info->argument && strncmp(given, "--", 2) == 0)
-                                return problem(ret_problem, "--%s takes no value.", info->name);
-                        return problem_unknown_option(
-                                        ret_problem,
-                                        strncmp(given, "--", 2) == 0 ? given : letter);
-                }
+                if (returned == ':' || returned == '?')
+                        return problem_option(ret_problem, returned, argv[optind - 1]);
 
-                seen[option] = true;
+                option = option_of(returned);
+                info = option_info(option);
+                if (info->only_values && !value_is_one_of(optarg, info->values))
+                        return problem_not_a_word(ret_problem, "--", info->name, optarg, info->values);
+                i->given |= OPTION_BIT(option);
                 r = apply_option(i, option, optarg, ret_problem);
                 if (r < 0)
                         return r;
@@ -413,17 +350,15 @@ static int parse_options(Invocation *i, bool seen[static 128], int argc, char **
         return optind;
 }
 
-static int check_options(const Invocation *i, const bool seen[static 128], char **ret_problem) {
-        for (size_t n = 0; n < MAM_ELEMENTSOF(option_table); n++) {
-                const OptionInfo *info = &option_table[n];
-
-                if (seen[info->id] && !command_takes(i->command, info->id)) {
-                        return problem(ret_problem,
-                                       "'%s' does not take --%s. See 'mamctl help %s'.",
-                                       i->command->name,
-                                       info->name,
-                                       i->command->name);
-                }
+static int check_options(const Invocation *i, char **ret_problem) {
+        for (Option option = 0; option < _OPTION_MAX; option++) {
+                if (!invocation_has(i, option) || command_takes(i->command, option))
+                        continue;
+                return problem(ret_problem,
+                               "'%s' does not take --%s. See 'mamctl help %s'.",
+                               i->command->name,
+                               option_info(option)->name,
+                               i->command->name);
         }
         return 0;
 }
@@ -442,6 +377,8 @@ static int check_arguments(Invocation *i, int n, char **arguments, char **ret_pr
         }
 
         for (int k = 0; k < n; k++) {
+                const char *takes = k < (int) COMMAND_ARGUMENTS_MAX ? c->takes[k] : NULL;
+
                 /* "" means "all" on the bus: an unset variable of a script must not stop everything */
                 if (!*arguments[k]) {
                         return problem(ret_problem,
@@ -449,108 +386,47 @@ static int check_arguments(Invocation *i, int n, char **arguments, char **ret_pr
                                        c->name,
                                        c->arguments);
                 }
+                if (takes && *takes != '@' && !value_is_one_of(arguments[k], takes))
+                        return problem_not_a_word(ret_problem, "", c->name, arguments[k], takes);
                 i->arguments[i->n_arguments++] = arguments[k];
         }
         return 0;
 }
 
 int invocation_parse(Invocation *ret, int argc, char **argv, char **ret_problem) {
-        bool seen[128] = { 0 };
         Invocation i = { 0 };
         int first, r;
 
         assert(ret);
         assert(ret_problem);
 
-        first = parse_options(&i, seen, argc, argv, ret_problem);
+        /* what an option means depends on the command, so the command is found first */
+        first = parse_options(&i, NULL, argc, argv, ret_problem);
         if (first < 0)
                 return first;
+        argc -= first;
+        argv += first;
 
-        if (first < argc) {
-                i.command = command_find(argv[first]);
+        if (argc > 0) {
+                i.command = command_find(*argv);
                 if (!i.command)
-                        return problem_unknown_command(ret_problem, argv[first]);
+                        return problem_unknown_command(ret_problem, *argv);
+                first = parse_options(&i, i.command, argc, argv, ret_problem);
+                if (first < 0)
+                        return first;
         } else if (!i.help && !i.version)
                 return problem(ret_problem, "No command. 'mamctl help' lists the commands.");
 
         /* help and the version are given whatever else is wrong with the line */
         if (!i.help && !i.version) {
-                r = check_options(&i, seen, ret_problem);
+                r = check_options(&i, ret_problem);
                 if (r < 0)
                         return r;
-                r = check_arguments(&i, argc - first - 1, argv + first + 1, ret_problem);
+                r = check_arguments(&i, argc - first, argv + first, ret_problem);
                 if (r < 0)
                         return r;
         }
 
         *ret = i;
         return 0;
-}
-
-static void help_options(const Command *command, FILE *f) {
-        for (size_t n = 0; n < MAM_ELEMENTSOF(option_table); n++) {
-                const OptionInfo *info = &option_table[n];
-                char left[64];
-
-                if (!command_takes(command, info->id))
-                        continue;
-                snprintf(left,
-                         sizeof(left),
-                         "%c%c%s --%s%s%s",
-                         info->has_short ? '-' : ' ',
-                         info->has_short ? info->id : ' ',
-                         info->has_short ? "," : " ",
-                         info->name,
-                         info->argument ? "=" : "",
-                         info->argument ? info->argument : "");
-                fprintf(f, "  %-26s  %s\n", left, info->summary);
-        }
-}
-
-static void help_one(const Command *c, FILE *f, bool colour) {
-        fprintf(f,
-                "%smamctl [OPTION...] %s%s%s%s\n\n%s.\n",
-                colour_start(colour, COLOUR_BOLD),
-                c->name,
-                *c->arguments ? " " : "",
-                c->arguments,
-                colour_end(colour, COLOUR_BOLD),
-                c->summary ? c->summary : "For the shells' completion");
-        if (*c->details)
-                fprintf(f, "%s\n", c->details);
-        fprintf(f, "\nOptions:\n");
-        help_options(c, f);
-        fprintf(f, "\nSee mamctl(1).\n");
-}
-
-void command_help(const Command *command, FILE *f, bool colour) {
-        const Command *c;
-
-        if (command) {
-                help_one(command, f, colour);
-                return;
-        }
-
-        fprintf(f,
-                "%smamctl [OPTION...] COMMAND ...%s\n\nSee and change what runs under mam.\n\nCommands:\n",
-                colour_start(colour, COLOUR_BOLD),
-                colour_end(colour, COLOUR_BOLD));
-        for (size_t i = 0; (c = command_at(i)); i++) {
-                char left[64];
-
-                if (!c->summary)
-                        continue;
-                snprintf(left, sizeof(left), "%s %s", c->name, c->arguments);
-                fprintf(f, "  %-26s  %s\n", left, c->summary);
-        }
-        fprintf(f, "\nOptions of every command:\n");
-        help_options(NULL, f);
-        fprintf(f, "\n'mamctl help COMMAND' says more; mamctl(1) says it all.\n");
-}
-
-void command_print_options(const Command *command, FILE *f) {
-        for (size_t n = 0; n < MAM_ELEMENTSOF(option_table); n++) {
-                if (command_takes(command, option_table[n].id))
-                        fprintf(f, "--%s%s\n", option_table[n].name, option_table[n].argument ? "=" : "");
-        }
 }

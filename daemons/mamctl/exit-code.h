@@ -17,5 +17,6 @@ typedef enum ExitCode {
         EXIT_CODE_ACCESS_DENIED = 5,
         EXIT_CODE_NO_MANAGER = 6,
         EXIT_CODE_TIMEOUT = 7,
+        EXIT_CODE_DIFFERENCES = 8,   /* plan --exit-code */
         EXIT_CODE_INTERRUPTED = 130, /* 128 + SIGINT, as a shell says it */
 } ExitCode;

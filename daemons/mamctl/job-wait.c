@@ -8,34 +8,21 @@
 #include <signal.h>
 #include <string.h>
 
-#include <systemd/sd-event.h>
-
 #include "libmam/bus/bus-errors.h"
 #include "libmam/util/time.h"
+#include "mamctl/bus-json.h"
 #include "mamctl/job-wait.h"
-#include "mamctl/text.h"
+#include "mamctl/wait.h"
 
-#define REDRAW_USEC (500 * MAM_USEC_PER_MSEC) /* the clock in the progress line */
-/* Lines in a file: at most this often when something got done, and when only the text changed. */
-#define LINE_USEC      (1 * MAM_USEC_PER_SEC)
-#define LINE_TEXT_USEC (10 * MAM_USEC_PER_SEC)
+/* A report may follow the end of its job. */
+#define REPORT_USEC (5 * MAM_USEC_PER_SEC)
 
 struct JobWait {
-        Client *client;                                         /* borrowed */
-        const char *verb, *service;                             /* borrowed; service "" is all */
-        sd_event *event;                                        /* owned */
-        sd_bus_slot *progress_slot, *removed_slot, *owner_slot; /* owned */
-        char *path;                                             /* owned; known after the call */
-        char *last;                                             /* owned; the last progress text */
-        uint32_t done, total;
-        uint64_t since_usec; /* monotonic */
-        bool drawn;          /* a progress line stands on the terminal */
-        bool line_due;       /* no terminal: there is progress that no line tells yet */
-        uint32_t line_done;  /* what the last line told */
-        uint64_t line_usec;  /* monotonic; 0: there was no line */
-        char *message;       /* owned; of JobRemoved */
-        char *result;        /* owned; of JobRemoved */
-        ExitCode exit;       /* valid once the loop has ended */
+        Wait wait; /* first, so that a Wait leads to its JobWait */
+        sd_bus_slot *progress_slot, *removed_slot, *ended_slot; /* owned */
+        bool wants_report;
+        bool cancelled;
+        json_object *report; /* owned */
 };
 
 JobWait *job_wait_free(JobWait *w) {
@@ -44,114 +31,29 @@ JobWait *job_wait_free(JobWait *w) {
 
         sd_bus_slot_unref(w->progress_slot);
         sd_bus_slot_unref(w->removed_slot);
-        sd_bus_slot_unref(w->owner_slot);
-        if (w->event && w->client->bus)
-                (void) sd_bus_detach_event(w->client->bus);
-        sd_event_unref(w->event);
-        free(w->path);
-        free(w->last);
-        free(w->message);
-        free(w->result);
+        sd_bus_slot_unref(w->ended_slot);
+        wait_done(&w->wait);
+        json_object_put(w->report);
         free(w);
         return NULL;
 }
 
-static bool shows_progress(const JobWait *w) {
-        return !w->client->invocation->quiet && !w->client->invocation->json;
-}
-
-static void erase(JobWait *w) {
-        if (w->drawn) /* with what the terminal echoed behind it, such as ^C */
-                fputs("\r\x1b[K", stderr);
-        w->drawn = false;
-}
-
-/* "[3/8] project-manager: waiting for project-manager:4  12s", cut to the terminal */
-static void draw(JobWait *w) {
-        _cleanup_(mam_freep) char *line = NULL, *cut = NULL;
-        unsigned columns = terminal_columns(STDERR_FILENO);
-        char elapsed[48];
-        int r;
-
-        if (!w->client->terminal.err || !shows_progress(w))
-                return;
-
-        text_format_seconds(elapsed, mam_now_monotonic() - w->since_usec);
-        if (w->total > 0) {
-                r = asprintf(&line,
-                             "[%u/%u] %s  %s",
-                             w->done,
-                             w->total,
-                             w->last ? w->last : w->verb,
-                             elapsed);
-        } else {
-                r = asprintf(&line,
-                             "%s %s  %s",
-                             w->verb,
-                             *w->service ? w->service : "all services",
-                             elapsed);
-        }
-        if (r < 0) {
-                line = NULL;
-                return;
-        }
-        cut = text_ellipsize(
-                        line,
-                        columns > 4 ? columns - 4 : 1); /* no wrapping, not even with ^C behind it */
-        if (!cut)
-                return;
-
-        fprintf(stderr, "\r%s\x1b[K", cut);
-        fflush(stderr);
-        w->drawn = true;
-}
-
-/* Progress for a log: the first line at once, then few. The result has a line of its own. */
-static void print_line(JobWait *w) {
-        uint64_t now = mam_now_monotonic(), wait = w->done != w->line_done ? LINE_USEC : LINE_TEXT_USEC;
-
-        if (w->client->terminal.err || !shows_progress(w) || !w->line_due)
-                return;
-        if (w->line_usec > 0 && (now - w->line_usec < wait || w->done >= w->total))
-                return;
-
-        fprintf(stderr, "[%u/%u] %s\n", w->done, w->total, w->last);
-        w->line_due = false;
-        w->line_done = w->done;
-        w->line_usec = now;
-}
-
-static int finish(JobWait *w, ExitCode e) {
-        w->exit = e;
-        return sd_event_exit(w->event, 0);
-}
-
 static int on_progress(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(mam_freep) char *text = NULL, *clean = NULL;
+        _cleanup_(mam_freep) char *text = NULL;
         const char *path, *service, *message;
         JobWait *w = userdata;
         uint32_t done, total;
         int r;
 
         r = sd_bus_message_read(m, "osuus", &path, &service, &done, &total, &message);
-        if (r < 0 || !w->path || strcmp(path, w->path) != 0)
+        if (r < 0 || !wait_is_about(&w->wait, path))
                 return 0;
 
         if (asprintf(&text, "%s%s%s", service, *service && *message ? ": " : "", message) < 0) {
                 text = NULL;
                 return 0;
         }
-        clean = text_clean(text);
-        if (!clean)
-                return 0;
-
-        w->line_due = w->line_due || done != w->done || !w->last || strcmp(w->last, clean) != 0;
-        w->done = done;
-        w->total = total;
-        free(w->last);
-        w->last = MAM_TAKE(clean);
-        draw(w);
-        print_line(w);
+        wait_progress(&w->wait, done, total, text);
         return 0;
 }
 
@@ -163,90 +65,126 @@ static ExitCode exit_of_result(const char *result) {
         return EXIT_CODE_FAILURE;
 }
 
+static int on_report_is_late(sd_event_source *s, uint64_t usec, void *userdata) {
+        JobWait *w = userdata;
+
+        return wait_finish(&w->wait, w->wait.exit);
+}
+
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *path, *service, *result, *message;
         JobWait *w = userdata;
+        ExitCode e;
         int r;
 
         r = sd_bus_message_read(m, "osss", &path, &service, &result, &message);
-        if (r < 0 || !w->path || strcmp(path, w->path) != 0)
+        if (r < 0 || !wait_is_about(&w->wait, path) || w->wait.result)
                 return 0;
 
-        w->result = strdup(result);
-        w->message = strdup(message);
-        if (!w->result || !w->message)
-                return finish(w, EXIT_CODE_FAILURE);
-        return finish(w, exit_of_result(result));
+        e = exit_of_result(result);
+        if (!w->wants_report || w->report || (e != EXIT_CODE_OK && strcmp(result, "cancelled") != 0))
+                return wait_ended(&w->wait, result, message, e);
+
+        /* over, but for its report */
+        w->wait.exit = e;
+        w->wait.result = strdup(result);
+        w->wait.message = strdup(message);
+        if (!w->wait.result || !w->wait.message)
+                return wait_finish(&w->wait, EXIT_CODE_FAILURE);
+        return sd_event_add_time_relative(
+                        w->wait.event,
+                        NULL,
+                        CLOCK_MONOTONIC,
+                        REPORT_USEC,
+                        0,
+                        on_report_is_late,
+                        w);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *name, *old_owner;
+static int on_chaos_ended(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(json_object_putp) json_object *before = NULL, *during = NULL, *report = NULL;
+        const char *path, *service;
         JobWait *w = userdata;
         int r;
 
-        r = sd_bus_message_read(m, "sss", &name, &old_owner, NULL);
-        if (r < 0 || !w->path || !*old_owner)
+        r = sd_bus_message_read(m, "os", &path, &service);
+        if (r < 0 || !wait_is_about(&w->wait, path) || w->report)
+                return 0;
+        r = bus_json_read(m, &before);
+        if (r > 0)
+                r = bus_json_read(m, &during);
+        report = json_object_new_object();
+        if (r <= 0 || !report)
                 return 0;
 
-        erase(w);
-        client_complain(w->client,
-                        "mam-manager went away while the job was running. What was asked for is kept; 'mamctl status' tells what came of it.");
-        return finish(w, EXIT_CODE_NO_MANAGER);
+        json_object_object_add(report, "before", MAM_TAKE(before));
+        json_object_object_add(report, "during", MAM_TAKE(during));
+        w->report = MAM_TAKE(report);
+        return w->wait.result ? wait_finish(&w->wait, w->wait.exit) : 0;
 }
 
-static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static int on_cancel_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const sd_bus_error *e = sd_bus_message_get_error(m);
         JobWait *w = userdata;
 
-        erase(w);
-        client_complain(w->client, "The connection to the bus was lost. The job goes on.");
-        return finish(w, EXIT_CODE_NO_MANAGER);
+        /* the end of the job is what is waited for; it may have come before this */
+        if (!e || sd_bus_error_has_name(e, MAM_BUS_ERROR_NO_SUCH_JOB) ||
+            sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_OBJECT))
+                return 0;
+        wait_erase(&w->wait);
+        return wait_finish(&w->wait, client_explain(w->wait.client, e, -EIO, NULL));
 }
 
-static int on_signal(sd_event_source *s, const struct signalfd_siginfo *info, void *userdata) {
-        JobWait *w = userdata;
+static int on_interrupt(Wait *wait, int signal_number) {
+        JobWait *w = (JobWait *) wait;
 
-        erase(w);
-        if (!w->client->invocation->quiet) {
-                fprintf(stderr,
-                        "The job goes on; 'mamctl status' shows how far it is. To cancel it:\n  busctl call " MAM_BUS_NAME
-                        " %s " MAM_IFACE_JOB " Cancel\n",
-                        w->path);
+        /* a second Ctrl-C: the person does not want to wait */
+        if (!w->wants_report || w->cancelled) {
+                if (!wait->client->invocation->quiet) {
+                        fprintf(stderr,
+                                "The job goes on; 'mamctl status' shows how far it is. To cancel it:\n  busctl call " MAM_BUS_NAME
+                                " %s " MAM_IFACE_JOB " Cancel\n",
+                                wait->path);
+                }
+                return wait_finish(wait, (ExitCode) (128 + signal_number));
         }
-        return finish(w, (ExitCode) (128 + (int) info->ssi_signo));
+
+        w->cancelled = true;
+        if (!wait->client->invocation->quiet)
+                fputs("Ending it.\n", stderr);
+        return sd_bus_call_method_async(
+                        wait->client->bus,
+                        NULL,
+                        MAM_BUS_NAME,
+                        wait->path,
+                        MAM_IFACE_JOB,
+                        "Cancel",
+                        on_cancel_reply,
+                        w,
+                        "");
 }
 
-static int on_redraw(sd_event_source *s, uint64_t usec, void *userdata) {
-        JobWait *w = userdata;
+static const WaitInfo job_wait_info = {
+        .noun = "job",
+        .where = "mamctl status",
+        .on_interrupt = on_interrupt,
+};
+
+int job_wait_new(JobWait **ret, Client *client, const char *verb, const char *service) {
+        _cleanup_(job_wait_freep) JobWait *w = NULL;
         int r;
 
-        draw(w);
-        print_line(w);
-        r = sd_event_source_set_time_relative(s, w->client->terminal.err ? REDRAW_USEC : LINE_USEC);
+        assert(ret);
+
+        w = calloc(1, sizeof(*w));
+        if (!w)
+                return -ENOMEM;
+
+        r = wait_init(&w->wait, &job_wait_info, client, verb, service);
         if (r < 0)
                 return r;
-        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
-}
-
-static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata) {
-        JobWait *w = userdata;
-        char after[48];
-
-        erase(w);
-        mam_format_timespan(after, w->client->invocation->timeout_usec);
-        client_complain(w->client,
-                        "Not done after %s%s%s. The job goes on; 'mamctl status' shows how far it is.",
-                        after,
-                        w->last ? ": " : "",
-                        w->last ? w->last : "");
-        return finish(w, EXIT_CODE_TIMEOUT);
-}
-
-static int watch_bus(JobWait *w) {
-        sd_bus *bus = w->client->bus;
-        int r;
-
         r = sd_bus_match_signal(
-                        bus,
+                        client->bus,
                         &w->progress_slot,
                         MAM_BUS_NAME,
                         MAM_BUS_PATH,
@@ -256,9 +194,8 @@ static int watch_bus(JobWait *w) {
                         w);
         if (r < 0)
                 return r;
-
         r = sd_bus_match_signal(
-                        bus,
+                        client->bus,
                         &w->removed_slot,
                         MAM_BUS_NAME,
                         MAM_BUS_PATH,
@@ -269,92 +206,34 @@ static int watch_bus(JobWait *w) {
         if (r < 0)
                 return r;
 
-        return sd_bus_add_match(
-                        bus,
-                        &w->owner_slot,
-                        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                        "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" MAM_BUS_NAME "'",
-                        on_owner_changed,
-                        w);
-}
-
-/* Sources float: the event loop owns them and goes with w. */
-static int watch_the_rest(JobWait *w) {
-        sigset_t mask;
-        int r;
-
-        sigemptyset(&mask);
-        sigaddset(&mask, SIGINT);
-        sigaddset(&mask, SIGTERM);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
-
-        r = sd_event_add_signal(w->event, NULL, SIGINT, on_signal, w);
-        if (r < 0)
-                return r;
-        r = sd_event_add_signal(w->event, NULL, SIGTERM, on_signal, w);
-        if (r < 0)
-                return r;
-
-        if (shows_progress(w)) {
-                r = sd_event_add_time_relative(w->event, NULL, CLOCK_MONOTONIC, 0, 0, on_redraw, w);
-                if (r < 0)
-                        return r;
-        }
-        if (w->client->invocation->timeout_usec == 0)
-                return 0;
-        return sd_event_add_time_relative(
-                        w->event,
-                        NULL,
-                        CLOCK_MONOTONIC,
-                        w->client->invocation->timeout_usec,
-                        0,
-                        on_timeout,
-                        w);
-}
-
-int job_wait_new(JobWait **ret, Client *client, const char *verb, const char *service) {
-        _cleanup_(job_wait_freep) JobWait *w = NULL;
-        int r;
-
-        assert(ret);
-        assert(client && client->bus);
-
-        w = calloc(1, sizeof(*w));
-        if (!w)
-                return -ENOMEM;
-
-        w->client = client;
-        w->verb = verb;
-        w->service = service;
-        w->since_usec = mam_now_monotonic();
-
-        r = sd_event_new(&w->event);
-        if (r < 0)
-                return r;
-        r = watch_bus(w);
-        if (r < 0)
-                return r;
-
         *ret = MAM_TAKE(w);
         return 0;
 }
 
-static ExitCode print_result_json(const JobWait *w) {
-        _cleanup_(json_object_putp) json_object *o = NULL;
+int job_wait_expect_report(JobWait *w) {
+        assert(w);
 
-        o = json_object_new_object();
-        if (!o)
-                return EXIT_CODE_FAILURE;
-        json_object_object_add(o, "job", json_object_new_string(w->path));
-        json_object_object_add(o, "verb", json_object_new_string(w->verb));
-        json_object_object_add(o, "service", json_object_new_string(w->service));
-        json_object_object_add(o, "result", json_object_new_string(w->result));
-        json_object_object_add(o, "message", json_object_new_string(w->message));
-        return client_print_json(w->client, o);
+        w->wants_report = true;
+        return sd_bus_match_signal(
+                        w->wait.client->bus,
+                        &w->ended_slot,
+                        MAM_BUS_NAME,
+                        MAM_BUS_PATH,
+                        MAM_IFACE_MANAGER,
+                        "ChaosEnded",
+                        on_chaos_ended,
+                        w);
 }
 
-static void tell_result(const JobWait *w) {
+json_object *job_wait_report(const JobWait *w) {
+        return w->report;
+}
+
+const char *job_wait_result(const JobWait *w) {
+        return w->wait.result;
+}
+
+static void tell_result(const Wait *w) {
         const char *service = *w->service ? w->service : "all services";
         char took[48];
 
@@ -384,43 +263,24 @@ static void tell_result(const JobWait *w) {
 }
 
 ExitCode job_wait_run(JobWait *w, const char *path) {
-        int r;
+        ExitCode e;
 
         assert(w);
         assert(path);
 
-        w->path = strdup(path);
-        if (!w->path)
-                return client_explain(w->client, NULL, -ENOMEM, NULL);
+        e = wait_run(&w->wait, path);
+        if (!w->wait.result)
+                return e;
 
-        /* only now: what came in during the call is dispatched from here on, when the path is known */
-        r = sd_bus_attach_event(w->client->bus, w->event, SD_EVENT_PRIORITY_NORMAL);
-        if (r >= 0) {
-                r = sd_bus_match_signal(
-                                w->client->bus,
-                                NULL,
-                                "org.freedesktop.DBus.Local",
-                                "/org/freedesktop/DBus/Local",
-                                "org.freedesktop.DBus.Local",
-                                "Disconnected",
-                                on_disconnected,
-                                w);
+        /* asked for: that is no failure, and has its own exit status */
+        if (w->cancelled && strcmp(w->wait.result, "cancelled") == 0)
+                return EXIT_CODE_INTERRUPTED;
+        if (w->wait.client->invocation->json && !w->wants_report) {
+                ExitCode printed = wait_print_json(&w->wait, "job");
+
+                return printed == EXIT_CODE_OK ? e : printed;
         }
-        if (r >= 0)
-                r = watch_the_rest(w);
-        if (r >= 0)
-                r = sd_event_loop(w->event);
-        erase(w);
-        if (r < 0)
-                return client_explain(w->client, NULL, r, NULL);
-
-        if (!w->result || !w->message)
-                return w->exit;
-        if (w->client->invocation->json) {
-                ExitCode e = print_result_json(w);
-
-                return e == EXIT_CODE_OK ? w->exit : e;
-        }
-        tell_result(w);
-        return w->exit;
+        if (!w->wait.client->invocation->json)
+                tell_result(&w->wait);
+        return e;
 }

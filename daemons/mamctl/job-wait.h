@@ -4,9 +4,8 @@
 /*
  * Waiting for a job
  *
- * Subscribe first, then call the method that makes the job, then wait: the job may be over before its path
- * is known here. Progress goes to stderr: one line that is redrawn on a terminal, else a line for each
- * change.
+ * See wait.h. Interrupted, a job goes on; one that makes trouble (chaos) is cancelled instead, and its
+ * report is waited for.
  */
 
 #include "mamctl/client.h"
@@ -17,7 +16,15 @@ int job_wait_new(JobWait **ret, Client *client, const char *verb, const char *se
 JobWait *job_wait_free(JobWait *w);
 MAM_DEFINE_CLEANUP(JobWait, job_wait_free);
 
+/* For chaos, before it is called: Ctrl-C cancels, and what users saw is kept for job_wait_report(). */
+int job_wait_expect_report(JobWait *w);
+
 /* Until the job is over, and tells how it ended: EXIT_CODE_OK, _FAILURE, _TIMEOUT (ours or the manager's),
  * _NO_MANAGER (it went away), or _INTERRUPTED (Ctrl-C; the job goes on). With --json the outcome is one
- * document on stdout. */
+ * document on stdout, unless a report is expected. */
 ExitCode job_wait_run(JobWait *w, const char *path);
+
+/* After job_wait_run(): {before, during}, or NULL where none came. Borrowed. */
+json_object *job_wait_report(const JobWait *w);
+/* "done", "cancelled", …; NULL: the manager did not say. Borrowed. */
+const char *job_wait_result(const JobWait *w);

@@ -67,16 +67,12 @@ static int limits_json(json_object *services, json_object **ret) {
 
 static ExitCode show_limits(Client *c, const char *service) {
         _cleanup_(json_object_putp) json_object *services = NULL, *list = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         ExitCode e;
         int r;
 
-        e = client_read(c, &reply, "Status", "s", service ? service : "");
+        e = status_read(c, service, &services);
         if (e != EXIT_CODE_OK)
                 return e;
-        r = status_read_services(reply, &services);
-        if (r < 0)
-                return client_bad_reply(c, r);
         if (!c->invocation->json)
                 return print_limits(c, services);
 

@@ -28,9 +28,15 @@ static ExitCode run(Client *c) {
                 [VERB_INIT] = verb_init,           [VERB_START] = verb_start,
                 [VERB_STOP] = verb_stop,           [VERB_RESTART] = verb_restart,
                 [VERB_SCALE] = verb_scale,         [VERB_LIMITS] = verb_limits,
-                [VERB_LIST] = verb_list,           [VERB_STATUS] = verb_status,
-                [VERB_HEALTH] = verb_health,       [VERB_METRICS] = verb_metrics,
-                [VERB_ENDPOINTS] = verb_endpoints, [VERB_LOGS] = verb_logs,
+                [VERB_AUTOSCALE] = verb_autoscale, [VERB_DEPLOY] = verb_deploy,
+                [VERB_ROLLOUT] = verb_rollout,     [VERB_UNDO] = verb_undo,
+                [VERB_HISTORY] = verb_history,     [VERB_LIST] = verb_list,
+                [VERB_STATUS] = verb_status,       [VERB_HEALTH] = verb_health,
+                [VERB_METRICS] = verb_metrics,     [VERB_TOP] = verb_top,
+                [VERB_GRAPH] = verb_graph,         [VERB_ENDPOINTS] = verb_endpoints,
+                [VERB_EXPLAIN] = verb_explain,     [VERB_PLAN] = verb_plan,
+                [VERB_EVENTS] = verb_events,       [VERB_ALERTS] = verb_alerts,
+                [VERB_LOGS] = verb_logs,           [VERB_CHAOS] = verb_chaos,
                 [VERB_TOKEN] = verb_token,         [VERB_VERSION] = verb_version,
                 [VERB_HELP] = verb_help,           [VERB_COMPLETE] = verb_complete,
         };
@@ -44,7 +50,7 @@ static ExitCode run(Client *c) {
                 command_help(i->command, stdout, c->terminal.out_colour);
                 return EXIT_CODE_OK;
         }
-        return verbs[i->command->verb](c);
+        return verbs[command_verb(i->command)](c);
 }
 
 /* A shell stops a script only if its command died of the signal; the exit status is the same. */

@@ -105,18 +105,6 @@ static ExitCode measure(Client *c, json_object **ret) {
         return EXIT_CODE_OK;
 }
 
-/* "431.2Mi": for reading, not for SetLimits. */
-static void format_bytes(char ret[static 32], double bytes) {
-        static const char *const units[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi" };
-        size_t unit = 0;
-
-        while (bytes >= 1024 && unit + 1 < MAM_ELEMENTSOF(units)) {
-                bytes /= 1024;
-                unit++;
-        }
-        snprintf(ret, 32, "%.*f%s", unit > 0 && bytes < 100 ? 1 : 0, bytes, units[unit]);
-}
-
 /* "-" for what is not known: absent is not zero. */
 static void add_number(Table *t, json_object *metrics, const char *key, Colour if_positive) {
         double value = json_real(metrics, key);
@@ -153,14 +141,14 @@ static void add_memory(Table *t, json_object *m) {
         double used = json_real(m, "memory_bytes"), limit = json_real(m, "memory_max_bytes");
         char text[32];
 
-        format_bytes(text, used);
+        text_format_bytes(text, used);
         if (json_member(m, "memory_bytes")) {
                 table_add(t, limit > 0 && used >= limit * 0.9 ? COLOUR_RED : COLOUR_NONE, "%s", text);
         } else {
                 table_add(t, COLOUR_GREY, "-");
         }
 
-        format_bytes(text, limit);
+        text_format_bytes(text, limit);
         if (json_member(m, "memory_max_bytes")) {
                 table_add(t, COLOUR_NONE, "%s", text);
         } else {

@@ -134,12 +134,27 @@ ExitCode verb_health(Client *c) {
         return healthy ? EXIT_CODE_OK : EXIT_CODE_NOT_RUNNING;
 }
 
-static ExitCode print_endpoints(Client *c, json_object *rows) {
+/* The share of the requests that the group of an endpoint has, "-" where weights alone decide. */
+static void add_share(Table *t, const char *group, json_object *split) {
+        unsigned thousandths = 0;
+
+        for (size_t i = 0; i < json_length(split); i++) {
+                json_object *row = json_object_array_get_idx(split, i);
+
+                if (strcmp(json_text(row, "group"), group) == 0)
+                        thousandths = (unsigned) json_number(row, "thousandths");
+        }
+        if (json_length(split) > 0) {
+                table_add(t, COLOUR_NONE, "%g%%", (double) thousandths / 10);
+        } else {
+                table_add(t, COLOUR_GREY, "-");
+        }
+}
+
+static ExitCode print_endpoints(Client *c, json_object *rows, json_object *split) {
         static const TableColumn columns[] = {
-                { "REPLICA", false, false },
-                { "STATE", false, false },
-                { "WEIGHT", true, false },
-                { "ADDRESS", false, true },
+                { "REPLICA", false, false }, { "STATE", false, false }, { "WEIGHT", true, false },
+                { "SHARE", true, false },    { "GROUP", false, false }, { "ADDRESS", false, true },
         };
         _cleanup_(table_freep) Table *t = NULL;
         int r;
@@ -155,6 +170,8 @@ static ExitCode print_endpoints(Client *c, json_object *rows) {
                 table_add(t, COLOUR_NONE, "%s", json_text(row, "replica"));
                 table_add(t, colour_of_state(state), "%s", state);
                 table_add(t, COLOUR_NONE, "%llu", (unsigned long long) json_number(row, "weight"));
+                add_share(t, json_text(row, "group"), split);
+                table_add(t, COLOUR_NONE, "%s", *json_text(row, "group") ? json_text(row, "group") : "-");
                 table_add(t, COLOUR_NONE, "%s", json_text(row, "address"));
         }
 
@@ -164,8 +181,9 @@ static ExitCode print_endpoints(Client *c, json_object *rows) {
 }
 
 ExitCode verb_endpoints(Client *c) {
-        static const char *const keys[] = { "replica", "address", "state", "weight" };
-        _cleanup_(json_object_putp) json_object *rows = NULL, *o = NULL;
+        static const char *const keys[] = { "replica", "address", "state", "weight", "group" };
+        static const char *const split_keys[] = { "group", "thousandths" };
+        _cleanup_(json_object_putp) json_object *rows = NULL, *split = NULL, *o = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *service = c->invocation->arguments[0];
         uint64_t revision;
@@ -179,10 +197,12 @@ ExitCode verb_endpoints(Client *c) {
         r = sd_bus_message_read(reply, "t", &revision);
         if (r >= 0)
                 r = bus_json_read_rows(reply, keys, MAM_ELEMENTSOF(keys), &rows);
+        if (r > 0)
+                r = bus_json_read_rows(reply, split_keys, MAM_ELEMENTSOF(split_keys), &split);
         if (r <= 0)
                 return client_bad_reply(c, r < 0 ? r : -EBADMSG);
         if (!c->invocation->json)
-                return print_endpoints(c, rows);
+                return print_endpoints(c, rows, split);
 
         o = json_object_new_object();
         if (!o)
@@ -190,6 +210,7 @@ ExitCode verb_endpoints(Client *c) {
         json_object_object_add(o, "service", json_object_new_string(service));
         json_object_object_add(o, "revision", json_object_new_uint64(revision));
         json_object_object_add(o, "endpoints", MAM_TAKE(rows));
+        json_object_object_add(o, "split", MAM_TAKE(split));
         return client_print_json(c, o);
 }
 

@@ -107,6 +107,18 @@ int status_read_services(sd_bus_message *m, json_object **ret) {
         return 0;
 }
 
+ExitCode status_read(Client *c, const char *service, json_object **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        ExitCode e;
+        int r;
+
+        e = client_read(c, &reply, "Status", "s", service ? service : "");
+        if (e != EXIT_CODE_OK)
+                return e;
+        r = status_read_services(reply, ret);
+        return r < 0 ? client_bad_reply(c, r) : EXIT_CODE_OK;
+}
+
 static ExitCode read_manager(Client *c, json_object **ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -144,6 +156,51 @@ static void format_ago(char ret[static 64], uint64_t then, uint64_t now) {
         snprintf(ret, 64, "%s", span);
 }
 
+static bool is_decided(const char *mode) {
+        return strcmp(mode, "auto") == 0 || strcmp(mode, "recommend") == 0;
+}
+
+/* What it runs, and what decides about it: only where there is something to say. */
+static void add_decisions(Table *t, json_object *s) {
+        const char *revision = json_text(s, "revision"), *version = json_text(s, "version"),
+                   *horizontal = json_text(s, "horizontal_mode"), *vertical = json_text(s, "vertical_mode"),
+                   *rollout = json_text(s, "rollout");
+        uint64_t advice = json_number(s, "recommended_replicas");
+        char replicas[64] = "";
+
+        if (*revision) {
+                table_add_line(t,
+                               4,
+                               COLOUR_GREY,
+                               "revision %s%s%s",
+                               revision,
+                               *version ? ", version " : "",
+                               version);
+        }
+        if (advice > 0 && advice != json_number(s, "desired_replicas")) {
+                snprintf(replicas,
+                         sizeof(replicas),
+                         " (advises %llu replicas)",
+                         (unsigned long long) advice);
+        }
+        if (is_decided(horizontal) || is_decided(vertical)) {
+                table_add_line(t,
+                               4,
+                               COLOUR_GREY,
+                               "autoscaling: number %s%s, limits %s",
+                               *horizontal ? horizontal : "off",
+                               replicas,
+                               *vertical ? vertical : "off");
+        }
+        if (*rollout && strcmp(rollout, "/") != 0) {
+                table_add_line(t,
+                               4,
+                               COLOUR_YELLOW,
+                               "a rollout is under way: mamctl rollout status %s",
+                               json_text(s, "id"));
+        }
+}
+
 static void add_service(Table *t, json_object *s) {
         const char *state = json_text(s, "state"), *reason = json_text(s, "state_reason");
         const char *dash = text_is_utf8() ? "—" : "-", *dot = text_is_utf8() ? "●" : "*";
@@ -170,6 +227,7 @@ static void add_service(Table *t, json_object *s) {
                        memory);
         if (*reason)
                 table_add_line(t, 4, colour_of_state(state), "%s", reason);
+        add_decisions(t, s);
 }
 
 static void add_last_exit(Table *t, json_object *r, uint64_t now) {
@@ -300,7 +358,7 @@ ExitCode status_exit_code(json_object *services, bool asked) {
         for (size_t i = 0; i < n; i++) {
                 const char *state = json_text(json_object_array_get_idx(services, i), "state");
 
-                if (strcmp(state, "running") == 0)
+                if (strcmp(state, "running") == 0 || strcmp(state, "asleep") == 0)
                         continue;
                 if (asked || strcmp(state, "stopped") != 0)
                         return EXIT_CODE_NOT_RUNNING;
@@ -313,20 +371,15 @@ ExitCode status_exit_code(json_object *services, bool asked) {
 
 ExitCode verb_status(Client *c) {
         _cleanup_(json_object_putp) json_object *manager = NULL, *services = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *asked = c->invocation->arguments[0];
         ExitCode e, verdict;
-        int r;
 
         e = read_manager(c, &manager);
         if (e != EXIT_CODE_OK)
                 return e;
-        e = client_read(c, &reply, "Status", "s", asked ? asked : "");
+        e = status_read(c, asked, &services);
         if (e != EXIT_CODE_OK)
                 return e;
-        r = status_read_services(reply, &services);
-        if (r < 0)
-                return client_bad_reply(c, r);
 
         verdict = status_exit_code(services, asked);
         if (json_object_object_add(manager, "services", services) < 0)

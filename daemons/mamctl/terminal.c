@@ -63,6 +63,7 @@ const char *colour_start(bool enabled, Colour c) {
         static const char *const codes[_COLOUR_MAX] = {
                 [COLOUR_NONE] = "",           [COLOUR_BOLD] = "\x1b[1m", [COLOUR_GREEN] = "\x1b[32m",
                 [COLOUR_YELLOW] = "\x1b[33m", [COLOUR_RED] = "\x1b[31m", [COLOUR_GREY] = "\x1b[90m",
+                [COLOUR_BLUE] = "\x1b[34m",
         };
 
         return enabled ? codes[c] : "";
@@ -77,11 +78,13 @@ Colour colour_of_state(const char *state) {
                 const char *state;
                 Colour colour;
         } map[] = {
-                { "running", COLOUR_GREEN },   { "healthy", COLOUR_GREEN },   { "ready", COLOUR_GREEN },
-                { "ok", COLOUR_GREEN },        { "starting", COLOUR_YELLOW }, { "stopping", COLOUR_YELLOW },
-                { "degraded", COLOUR_YELLOW }, { "draining", COLOUR_YELLOW }, { "unready", COLOUR_YELLOW },
-                { "warning", COLOUR_YELLOW },  { "failed", COLOUR_RED },      { "unhealthy", COLOUR_RED },
-                { "error", COLOUR_RED },       { "stopped", COLOUR_GREY },    { "unknown", COLOUR_GREY },
+                { "running", COLOUR_GREEN },   { "healthy", COLOUR_GREEN },    { "ready", COLOUR_GREEN },
+                { "ok", COLOUR_GREEN },        { "starting", COLOUR_YELLOW },  { "stopping", COLOUR_YELLOW },
+                { "degraded", COLOUR_YELLOW }, { "draining", COLOUR_YELLOW },  { "unready", COLOUR_YELLOW },
+                { "warning", COLOUR_YELLOW },  { "failed", COLOUR_RED },       { "unhealthy", COLOUR_RED },
+                { "error", COLOUR_RED },       { "stopped", COLOUR_GREY },     { "unknown", COLOUR_GREY },
+                { "asleep", COLOUR_BLUE },     { "notice", COLOUR_BOLD },      { "critical", COLOUR_RED },
+                { "current", COLOUR_GREEN },   { "deploying", COLOUR_YELLOW }, { "reverted", COLOUR_RED },
         };
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(map); i++) {

@@ -17,6 +17,7 @@ typedef enum Colour {
         COLOUR_YELLOW,
         COLOUR_RED,
         COLOUR_GREY,
+        COLOUR_BLUE,
         _COLOUR_MAX,
 } Colour;
 

@@ -1,28 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The real mamctl on a real message bus; the test plays the manager
- *
- * Each case has a dbus-daemon of its own. It says what the manager answers, runs mamctl with its output
- * caught, and looks at what a user and a program would see. $MAMCTL is the program.
+ * Commands that control and look, as a user and a program see them
  */
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
+#include "mamctl/test-harness.h"
 
-#include <json-c/json.h>
-#include <systemd/sd-bus.h>
-#include <systemd/sd-event.h>
-
-#include "libmam/bus/bus-errors.h"
-#include "libmam/json/json.h"
-#include "libmam/util/macro.h"
-#include "libmam/util/test.h"
-
-#define ARGUMENTS_MAX 12
-#define OUTPUT_MAX    65536
-#define JOB           MAM_BUS_PATH "/job/1"
+#define JOB MAM_BUS_PATH "/job/1"
 
 typedef enum JobPlay {
         JOB_ENDS_BEFORE_REPLY, /* the race that subscribing first is for */
@@ -31,23 +15,6 @@ typedef enum JobPlay {
         JOB_MANAGER_VANISHES,
         JOB_INTERRUPTED, /* the user presses Ctrl-C at the first progress */
 } JobPlay;
-
-typedef struct Fixture {
-        sd_event *event;
-        sd_bus *manager; /* NULL: no manager on this bus */
-        pid_t daemon;
-        char address[256];
-        JobPlay play;
-        const char *result, *error_name, *error_message;
-        char asked_service[64];
-        uint32_t asked_replicas;
-        bool interactive;
-        pid_t child;
-        int status;
-        bool exited;
-        char out[OUTPUT_MAX], err[OUTPUT_MAX];
-        size_t n_out, n_err;
-} Fixture;
 
 static void send_progress(Fixture *f, unsigned done) {
         ASSERT_OK(sd_bus_emit_signal(
@@ -328,177 +295,15 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-static void start_daemon(Fixture *f) {
-        char print[32];
-        ssize_t n;
-        int fds[2];
-
-        ASSERT_OK(pipe2(fds, O_CLOEXEC));
-        f->daemon = fork();
-        ASSERT_OK(f->daemon);
-        if (f->daemon == 0) {
-                fcntl(fds[1], F_SETFD, 0);
-                snprintf(print, sizeof(print), "--print-address=%d", fds[1]);
-                execlp("dbus-daemon",
-                       "dbus-daemon",
-                       "--session",
-                       "--nofork",
-                       "--nopidfile",
-                       print,
-                       (char *) NULL);
-                _exit(127);
-        }
-        close(fds[1]);
-
-        n = read(fds[0], f->address, sizeof(f->address) - 1);
-        close(fds[0]);
-        ASSERT_TRUE(n > 0);
-        f->address[strcspn(f->address, "\n")] = '\0';
-        ASSERT_OK(setenv("DBUS_SYSTEM_BUS_ADDRESS", f->address, true));
-}
-
-static void fixture_setup(Fixture *f, bool with_manager) {
-        *f = (Fixture){ .result = "done", .play = JOB_ENDS_AFTER_PROGRESS };
-        if (access("/usr/bin/dbus-daemon", X_OK) < 0)
-                mam_test_skip("dbus-daemon is not installed");
-
-        ASSERT_OK(sd_event_new(&f->event));
-        start_daemon(f);
-        if (!with_manager)
-                return;
-
-        ASSERT_OK(sd_bus_open_system(&f->manager));
-        ASSERT_OK(sd_bus_attach_event(f->manager, f->event, 0));
-        ASSERT_OK(sd_bus_add_object_vtable(
-                        f->manager,
-                        NULL,
-                        MAM_BUS_PATH,
-                        MAM_IFACE_MANAGER,
-                        manager_vtable,
-                        f));
-        ASSERT_OK(sd_bus_request_name(f->manager, MAM_BUS_NAME, 0));
-}
-
-static void fixture_teardown(Fixture *f) {
-        f->manager = sd_bus_flush_close_unref(f->manager);
-        f->event = sd_event_unref(f->event);
-        ASSERT_OK(kill(f->daemon, SIGTERM));
-        ASSERT_EQ(waitpid(f->daemon, NULL, 0), f->daemon);
-}
-
-static int on_output(sd_event_source *s, int fd, char *to, size_t *size) {
-        ssize_t n;
-
-        n = read(fd, to + *size, OUTPUT_MAX - 1 - *size);
-        ASSERT_OK(n);
-        if (n == 0)
-                return sd_event_source_set_enabled(s, SD_EVENT_OFF);
-        *size += (size_t) n;
-        to[*size] = '\0';
-        return 0;
-}
-
-static int on_stdout(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        Fixture *f = userdata;
-
-        return on_output(s, fd, f->out, &f->n_out);
-}
-
-static int on_stderr(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        Fixture *f = userdata;
-        int r;
-
-        r = on_output(s, fd, f->err, &f->n_err);
-        if (f->play == JOB_INTERRUPTED && strstr(f->err, "waiting for redis:2") && f->child > 0)
-                ASSERT_OK(kill(f->child, SIGINT));
-        return r;
-}
-
-static int on_child_exit(sd_event_source *s, const siginfo_t *info, void *userdata) {
-        Fixture *f = userdata;
-
-        f->exited = true;
-        f->child = 0;
-        f->status = info->si_code == CLD_EXITED ? info->si_status : 128 + info->si_status;
-        return 0;
-}
-
-_Noreturn static void run_child(const char *const *words, int out, int err) {
-        const char *argv[ARGUMENTS_MAX + 2] = { getenv("MAMCTL") };
-        sigset_t none;
-
-        for (size_t n = 0; n < ARGUMENTS_MAX && words[n]; n++)
-                argv[n + 1] = words[n];
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
-        dup2(out, STDOUT_FILENO);
-        dup2(err, STDERR_FILENO);
-        if (argv[0])
-                execv(argv[0], (char **) argv);
-        _exit(127);
-}
-
-/* Runs mamctl with the words to its end and returns its exit status. */
-static int run_words(Fixture *f, const char *const *words) {
-        sd_event_source *exit_source = NULL, *out_source = NULL, *err_source = NULL;
-        int out[2], err[2], enabled_out = 1, enabled_err = 1;
-        sigset_t mask;
-
-        ASSERT_TRUE(getenv("MAMCTL"));
-        f->n_out = f->n_err = 0;
-        *f->out = *f->err = '\0';
-        f->exited = false;
-        sigemptyset(&mask);
-        sigaddset(&mask, SIGCHLD);
-        ASSERT_OK(sigprocmask(SIG_BLOCK, &mask, NULL));
-        ASSERT_OK(pipe2(out, O_CLOEXEC));
-        ASSERT_OK(pipe2(err, O_CLOEXEC));
-
-        f->child = fork();
-        ASSERT_OK(f->child);
-        if (f->child == 0)
-                run_child(words, out[1], err[1]);
-        close(out[1]);
-        close(err[1]);
-
-        ASSERT_OK(sd_event_add_child(f->event, &exit_source, f->child, WEXITED, on_child_exit, f));
-        ASSERT_OK(sd_event_add_io(f->event, &out_source, out[0], EPOLLIN, on_stdout, f));
-        ASSERT_OK(sd_event_add_io(f->event, &err_source, err[0], EPOLLIN, on_stderr, f));
-        while (!f->exited || enabled_out || enabled_err) {
-                ASSERT_TRUE(sd_event_run(f->event, 20000000) > 0);
-                ASSERT_OK(sd_event_source_get_enabled(out_source, &enabled_out));
-                ASSERT_OK(sd_event_source_get_enabled(err_source, &enabled_err));
-        }
-
-        sd_event_source_unref(exit_source);
-        sd_event_source_unref(out_source);
-        sd_event_source_unref(err_source);
-        close(out[0]);
-        close(err[0]);
-        return f->status;
-}
-
-#define RUN(f, ...) run_words((f), (const char *const[]){ __VA_ARGS__, NULL })
-
-#define ASSERT_CONTAINS(text, part)                                                          \
-        do {                                                                                 \
-                if (!strstr((text), (part)))                                                 \
-                        mam_test_fail_string(__FILE__, __LINE__, "contains " #part, (text)); \
-        } while (0)
-
-static json_object *parse_output(const Fixture *f) {
-        json_object *o = json_tokener_parse(f->out);
-
-        if (!o)
-                mam_test_fail_string(__FILE__, __LINE__, "output is JSON", f->out);
-        return o;
+static void setup(Fixture *f, bool with_manager) {
+        fixture_setup(f, with_manager ? manager_vtable : NULL);
+        f->play = JOB_ENDS_AFTER_PROGRESS;
 }
 
 TEST(a_job_is_waited_for_with_progress) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "start", "redis"), 0);
         ASSERT_STREQ(f.asked_service, "redis");
         ASSERT_TRUE(f.interactive);
@@ -512,7 +317,7 @@ TEST(a_job_is_waited_for_with_progress) {
 TEST(a_job_that_ends_before_its_path_is_known_is_not_missed) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.play = JOB_ENDS_BEFORE_REPLY;
         ASSERT_EQ(RUN(&f, "start"), 0);
         ASSERT_STREQ(f.asked_service, "");
@@ -531,7 +336,7 @@ TEST(the_outcome_of_a_job_is_one_json_document) {
         json_object *v;
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "start", "redis", "--json"), 0);
         ASSERT_STREQ(f.err, "");
         done = parse_output(&f);
@@ -549,7 +354,7 @@ TEST(the_outcome_of_a_job_is_one_json_document) {
 TEST(quiet_prints_nothing_when_all_is_well) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "start", "redis", "-q"), 0);
         ASSERT_STREQ(f.out, "");
         ASSERT_STREQ(f.err, "");
@@ -559,7 +364,7 @@ TEST(quiet_prints_nothing_when_all_is_well) {
 TEST(waiting_ends_at_the_timeout_and_says_that_the_job_goes_on) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.play = JOB_NEVER_ENDS;
         ASSERT_EQ(RUN(&f, "start", "--timeout=50ms"), 7);
         ASSERT_CONTAINS(f.err, "The job goes on");
@@ -569,8 +374,9 @@ TEST(waiting_ends_at_the_timeout_and_says_that_the_job_goes_on) {
 TEST(an_interrupt_leaves_the_job_running_and_says_how_to_cancel) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.play = JOB_INTERRUPTED;
+        f.interrupt_at = "waiting for redis:2";
         ASSERT_EQ(RUN(&f, "start"), 130);
         ASSERT_CONTAINS(f.err, "The job goes on;");
         ASSERT_CONTAINS(f.err, "busctl call org.manageragent.Manager1 " JOB " org.manageragent.Job1 Cancel");
@@ -580,7 +386,7 @@ TEST(an_interrupt_leaves_the_job_running_and_says_how_to_cancel) {
 TEST(a_manager_that_vanishes_while_waited_for_is_noticed) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.play = JOB_MANAGER_VANISHES;
         ASSERT_EQ(RUN(&f, "start"), 6);
         ASSERT_CONTAINS(f.err, "went away");
@@ -590,7 +396,7 @@ TEST(a_manager_that_vanishes_while_waited_for_is_noticed) {
 TEST(each_kind_of_error_has_its_exit_status_and_a_next_step) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.error_name = MAM_BUS_ERROR_NO_SUCH_SERVICE;
         f.error_message = "No such service";
         ASSERT_EQ(RUN(&f, "start", "projet-manager"), 4);
@@ -617,7 +423,7 @@ TEST(each_kind_of_error_has_its_exit_status_and_a_next_step) {
 TEST(no_manager_and_no_bus_are_told_apart_and_end_alike) {
         Fixture f;
 
-        fixture_setup(&f, false);
+        setup(&f, false);
         ASSERT_EQ(RUN(&f, "status"), 6);
         ASSERT_CONTAINS(f.err, "Cannot reach mam-manager");
         ASSERT_CONTAINS(f.err, "systemctl status mam-manager");
@@ -634,7 +440,7 @@ TEST(no_manager_and_no_bus_are_told_apart_and_end_alike) {
 TEST(no_ask_password_is_passed_on) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "start", "--no-ask-password"), 0);
         ASSERT_TRUE(!f.interactive);
         fixture_teardown(&f);
@@ -645,7 +451,7 @@ TEST(lists_are_tables_for_people_and_json_for_programs) {
         json_object *services, *v;
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "list"), 0);
         ASSERT_CONTAINS(f.out, "SERVICE          STATE     READY  TYPE            NAME\n");
         ASSERT_CONTAINS(f.out, "redis            degraded    1/2  infrastructure  Redis\n");
@@ -664,7 +470,7 @@ TEST(lists_are_tables_for_people_and_json_for_programs) {
 TEST(status_names_what_is_wrong) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "status"), 3);
         ASSERT_CONTAINS(f.out, "mam 9.9.9 is degraded\n");
         ASSERT_CONTAINS(f.out, "redis: degraded, 1 of 2 ready");
@@ -682,7 +488,7 @@ TEST(status_json_has_the_documented_keys) {
         json_object *services, *redis, *replicas, *v;
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "status", "redis", "--json"), 3);
         o = parse_output(&f);
         ASSERT_TRUE(json_object_object_get_ex(o, "configuration_problems", &v));
@@ -702,7 +508,7 @@ TEST(status_json_has_the_documented_keys) {
 TEST(metrics_put_the_sum_first_and_say_what_is_not_known) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "metrics"), 0);
         ASSERT_CONTAINS(f.out, "REPLICA    CPU TIME  CORES  MEMORY  LIMIT  TASKS  RESTARTS  OOM  UP\n");
         ASSERT_CONTAINS(f.out, "\nredis");
@@ -718,7 +524,7 @@ TEST(metrics_put_the_sum_first_and_say_what_is_not_known) {
 TEST(a_token_is_all_that_goes_to_stdout) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         ASSERT_EQ(RUN(&f, "token", "--subject=ada", "--role=reader,writer", "--ttl=1min"), 0);
         ASSERT_STREQ(f.out, "aaa.bbb.ccc\n");
         ASSERT_EQ(RUN(&f, "token", "--role=a,,b"), 2);
@@ -728,7 +534,7 @@ TEST(a_token_is_all_that_goes_to_stdout) {
 TEST(init_fails_on_errors_and_only_on_them) {
         Fixture f;
 
-        fixture_setup(&f, true);
+        setup(&f, true);
         f.result = "notice";
         ASSERT_EQ(RUN(&f, "init"), 0);
         ASSERT_CONTAINS(f.out, "notice   microservices.json:3: monitoring.jaeger: not used\n");

@@ -6,6 +6,7 @@
 
 #include <langinfo.h>
 #include <locale.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
@@ -45,6 +46,17 @@ void text_format_seconds(char ret[static 48], uint64_t usec) {
                 return;
         }
         mam_format_timespan(ret, usec / MAM_USEC_PER_SEC * MAM_USEC_PER_SEC);
+}
+
+void text_format_bytes(char ret[static 32], double bytes) {
+        static const char *const units[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi" };
+        size_t unit = 0;
+
+        while (bytes >= 1024 && unit + 1 < MAM_ELEMENTSOF(units)) {
+                bytes /= 1024;
+                unit++;
+        }
+        snprintf(ret, 32, "%.*f%s", unit > 0 && bytes < 100 ? 1 : 0, bytes, units[unit]);
 }
 
 /* Bidirectional overrides and isolates reorder what is around them: a replica could dress up as another. */

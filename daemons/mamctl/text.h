@@ -19,6 +19,9 @@ bool text_is_utf8(void);
 /* An age or a length in whole seconds: "0s", "12s", "3min 5s". */
 void text_format_seconds(char ret[static 48], uint64_t usec);
 
+/* "431.2Mi": for reading, not for SetLimits. */
+void text_format_bytes(char ret[static 32], double bytes);
+
 /* A copy without control characters, escape sequences, direction overrides and invalid bytes ('?' in their
  * place; line breaks and tabs become a space). NULL: out of memory. Caller frees. */
 char *text_clean(const char *s);

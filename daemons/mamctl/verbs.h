@@ -19,6 +19,36 @@ ExitCode verb_scale(Client *c);
 /* limits.c */
 ExitCode verb_limits(Client *c);
 
+/* autoscale.c */
+ExitCode verb_autoscale(Client *c);
+
+/* deploy.c */
+ExitCode verb_deploy(Client *c);
+ExitCode verb_undo(Client *c);
+
+/* rollout.c */
+ExitCode verb_rollout(Client *c);
+
+/* history.c */
+ExitCode verb_history(Client *c);
+
+/* explain.c */
+ExitCode verb_explain(Client *c);
+ExitCode verb_plan(Client *c);
+ExitCode verb_alerts(Client *c);
+
+/* events.c */
+ExitCode verb_events(Client *c);
+
+/* chaos.c */
+ExitCode verb_chaos(Client *c);
+
+/* verb-graph.c */
+ExitCode verb_graph(Client *c);
+
+/* top.c */
+ExitCode verb_top(Client *c);
+
 /* show.c */
 ExitCode verb_list(Client *c);
 ExitCode verb_health(Client *c);

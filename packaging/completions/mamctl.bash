@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Completion of mamctl(1) for bash. Commands and options come from mamctl itself, services from the running manager.
+# Completion of mamctl(1) for bash. Commands, options and their values come from mamctl itself, services and revisions from the running manager.
 
 _mamctl() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]}
-  local command='' word words i n=0
+  local command='' service='' word words valued i n=0
   COMPREPLY=()
 
   # bash splits words at '=' and ':', and hands over the separator as a word of its own
@@ -13,51 +13,46 @@ _mamctl() {
     prev=${COMP_WORDS[COMP_CWORD - 2]}
   fi
 
-  case $prev in
-    -H | --host)
-      if declare -F _known_hosts_real >/dev/null; then
-        _known_hosts_real -a -- "$cur"
-      fi
-      return
-      ;;
-    --cpu | --memory)
-      mapfile -t COMPREPLY < <(compgen -W 'default' -- "$cur")
-      return
-      ;;
-    -n | --lines | --interval | --timeout | --ttl | --subject | --role)
-      return
-      ;;
-  esac
-
-  # the command, and how many arguments stand between it and the cursor
+  # the command, how many arguments stand between it and the cursor, and the first of them
+  valued=" $("$program" __complete valued 2>/dev/null | tr '\n' ' ')"
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
-    case $word in
-      -H | --host | -n | --lines | --cpu | --memory | --interval | --timeout | --ttl | --subject | --role)
+    if [[ $word == -* ]]; then
+      # --version takes a value only after a command that says so
+      if [[ $valued == *" $word "* && ( $word != --version || -n $command ) ]]; then
         [[ ${COMP_WORDS[i + 1]} == '=' ]] && ((i++))
         ((i++))
-        ;;
-      -* | = | :) ;;
-      *)
-        if [[ -z $command ]]; then
-          command=$word
-        else
-          ((n++))
-        fi
-        ;;
-    esac
+      fi
+    elif [[ $word != '=' && $word != ':' ]]; then
+      if [[ -z $command ]]; then
+        command=$word
+      else
+        ((n++))
+        [[ $n -eq 1 ]] && service=$word
+      fi
+    fi
   done
 
-  if [[ $cur == -* ]]; then
+  if [[ $prev == -H || $prev == --host ]]; then
+    if declare -F _known_hosts_real >/dev/null; then
+      _known_hosts_real -a -- "$cur"
+    fi
+    return
+  fi
+  if [[ $prev == --exec || $prev == --image ]]; then
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    compopt -o filenames 2>/dev/null
+    return
+  fi
+
+  if [[ $valued == *" $prev "* && ( $prev != --version || -n $command ) ]]; then
+    words=$("$program" __complete -- values "$prev" "$command" ${service:+"$service"} 2>/dev/null)
+  elif [[ $cur == -* ]]; then
     words=$("$program" __complete options ${command:+"$command"} 2>/dev/null)
   elif [[ -z $command ]]; then
     words=$("$program" __complete commands 2>/dev/null | cut -d: -f1)
-  elif [[ $command == help && $n -eq 0 ]]; then
-    words=$("$program" __complete commands 2>/dev/null | cut -d: -f1)
-  elif [[ $n -eq 0 ]] && "$program" __complete takes-service "$command" 2>/dev/null; then
-    words=$("$program" __complete services 2>/dev/null)
   else
-    return
+    words=$("$program" __complete argument "$command" "$n" ${service:+"$service"} 2>/dev/null | cut -d: -f1)
   fi
 
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
