@@ -42,6 +42,95 @@ JS
   mamctl scale project-manager 3
 }
 
+# A call of each method that asks polkit, harmless to repeat. Objects are made by root first.
+access_call() {
+  case $1 in
+    Manager1.Init) echo "$MANAGER Init t 0" ;;
+    Manager1.Start) echo "$MANAGER Start st project-manager 0" ;;
+    Manager1.Stop) echo "$MANAGER Stop st redis 0" ;;
+    Manager1.Restart) echo "$MANAGER Restart st api-gateway 0" ;;
+    Manager1.Scale) echo "$MANAGER Scale sut project-manager 3 0" ;;
+    Manager1.SetLimits) echo "$MANAGER SetLimits ssst project-manager 600m 300Mi 0" ;;
+    Manager1.SetAutoscaling) echo "$MANAGER SetAutoscaling ssst project-manager recommend off 0" ;;
+    Manager1.Deploy) echo "$MANAGER Deploy sa{sv}t $TARGET 1 version s access-test 0" ;;
+    Manager1.Chaos) echo "$MANAGER Chaos ssutt latency $TARGET 1 1000000 0" ;;
+    Manager1.IssueToken) echo "$MANAGER IssueToken sastt someone 1 viewer 60000000 0" ;;
+    Job1.Cancel) echo "org.manageragent.Manager1 $JOB org.manageragent.Job1 Cancel" ;;
+    Rollout1.*) echo "org.manageragent.Manager1 $ROLLOUT org.manageragent.Rollout1 ${1#*.}" ;;
+    *) fail "the API has a method $1 that names an action and that this test does not know" ;;
+  esac
+}
+
+# What a refused call must not have changed.
+access_state() {
+  cat /var/lib/mam/manager/*.json | md5sum
+  mamctl --json list | jq -c '[.services[] | [.id, .desired]]'
+}
+
+test_polkit_decides_each_action_before_anything_changes() {
+  suite_up
+  MANAGER="org.manageragent.Manager1 /org/manageragent/Manager1 org.manageragent.Manager1"
+  local interface method action call before
+  # yes-ACTION may do just that, no-ACTION may do nothing of it; others are asked to authenticate.
+  cat >/etc/polkit-1/rules.d/10-access.rules <<'JS'
+polkit.addRule(function(action, subject) {
+    var name = action.id.replace("org.manageragent.manager1.", "");
+    if (name == action.id)
+        return polkit.Result.NOT_HANDLED;
+    if (subject.user == "yes-" + name)
+        return polkit.Result.YES;
+    if (subject.user == "no-" + name)
+        return polkit.Result.NO;
+    return polkit.Result.NOT_HANDLED;
+});
+JS
+  user_make plain
+  JOB=$(bus Chaos ssutt latency project-manager 1 600000000 0 | cut -d'"' -f2)
+  ROLLOUT=$(bus Deploy 'sa{sv}t' project-manager 3 version s access strategy s canary pause_usec t 600000000 0 | cut -d'"' -f2)
+  # shellcheck disable=SC2016
+  eventually 30 sh -c '[ "$(busctl get-property org.manageragent.Manager1 '"$ROLLOUT"' org.manageragent.Rollout1 Phase)" = "s \"watching\"" ]'
+  eventually 10 sh -c '! grep -q starting /var/lib/mam/manager/state.json'
+
+  while read -r interface method action; do
+    id -u "yes-$action" >/dev/null 2>&1 || { user_make "yes-$action"; user_make "no-$action"; }
+  done < <("$here/actions.py")
+  eventually 20 sh -c "! setpriv --reuid no-scale --regid $(id -g no-scale) --init-groups -- busctl call $MANAGER Scale sut project-manager 3 0 2>&1 | grep -q Interactive"
+
+  TARGET=api-gateway # the other one has a rollout and chaos already
+  before=$(access_state)
+  local n=0
+  while read -r interface method action; do
+    call=$(access_call "$interface.$method")
+    # shellcheck disable=SC2086
+    fails as_user plain busctl --allow-interactive-authorization=no call $call
+    matches "$output" "Interactive authorization is required for org.manageragent.manager1.$action"
+    # shellcheck disable=SC2086
+    fails as_user plain busctl --allow-interactive-authorization=yes call $call # there is no agent
+    matches "$output" "org.manageragent.manager1.$action"
+    # shellcheck disable=SC2086
+    fails as_user "no-$action" busctl call $call
+    matches "$output" 'Access denied' # busctl says no more of it
+    # shellcheck disable=SC2086
+    [[ $action == scale ]] || fails as_user yes-scale busctl --allow-interactive-authorization=no call $call
+    ((++n))
+  done < <("$here/actions.py")
+  ((n >= 14)) || fail "only $n methods name an action"
+  equal "$(access_state)" "$before" "a refused call changed something"
+
+  TARGET=project-manager
+  # What ends the others comes first; each call is made by who may do just this.
+  for call in Pause Resume Abort Cancel SetAutoscaling SetLimits Scale Init Start IssueToken Deploy Chaos Restart Stop; do
+    read -r interface method action < <("$here/actions.py" | grep " $call ")
+    if [[ $call == Deploy || $call == Chaos ]]; then
+      eventually 60 sh -c "busctl call $MANAGER GetRollout s project-manager 2>&1 | grep -q 'no rollout\|No rollout\|NoSuchRollout'"
+    fi
+    # shellcheck disable=SC2046
+    as_user "yes-$action" busctl --allow-interactive-authorization=no --timeout=60 call $(access_call "$interface.$method") >/dev/null
+  done
+  rm /etc/polkit-1/rules.d/10-access.rules
+  mamctl start
+}
+
 test_manager_is_unprivileged_and_may_touch_only_its_units() {
   suite_up
   local pid

@@ -62,6 +62,15 @@ test_setup_is_confined_though_it_is_root() {
     "except=see other processes" family=AF_INET list=/var/lib/mam/postgresql list=/var/lib/mam/manager
 }
 
+test_registry_and_alerts_are_confined() {
+  only_infrastructure
+  systemctl stop mam-registry.service mam-alerts.service
+  forbidden mam-registry.service list=/var/lib/mam/postgresql list=/var/lib/mam/redis list=/var/lib/mam/manager
+  # by which the names of receivers are looked up
+  forbidden mam-alerts.service "except=netlink socket" list=/var/lib/mam/postgresql list=/var/lib/mam/redis list=/var/lib/mam/manager list=/run/mam/replica \
+    connect=/run/mam/replica/project-manager:1.sock
+}
+
 test_a_service_cannot_reach_another_ones_replicas() {
   suite_up
   forbidden mam@project-manager:4.service connect=/run/mam/replica/api-gateway:1.sock connect=/run/mam/replica/project-manager:1.sock
@@ -74,7 +83,9 @@ test_scores_hold_for_what_runs() {
     systemd-analyze security --no-pager --threshold="$limit" "$unit" >/tmp/security || { head -40 /tmp/security; fail "$unit is above $limit tenths"; }
   done <<'UNITS'
 mam-manager.service 12
-mam@api-gateway:1.service 12
+mam-registry.service 13
+mam-alerts.service 13
+mam@api-gateway:1.service 13
 mam@project-manager:1.service 12
 mam@postgresql:1.service 20
 mam@redis:1.service 20
