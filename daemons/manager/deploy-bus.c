@@ -146,7 +146,7 @@ static int read_text(sd_bus_message *m, const char *key, const char **ret, sd_bu
 }
 
 static int read_strategy(sd_bus_message *m, RolloutPlan *p, sd_bus_error *error) {
-        const char *text;
+        const char *text = NULL;
         int r;
 
         r = read_text(m, "strategy", &text, error);

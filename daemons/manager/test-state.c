@@ -217,7 +217,7 @@ TEST(cgroup_files_of_v2_and_of_v1_hybrid) {
                                                "v1/unified",  "v1/unified/a", "v1/memory",
                                                "v1/memory/a", "v1/pids",      "v1/pids/a" };
         _cleanup_(cgroup_files_freep) CgroupFiles *files = NULL;
-        char root[128];
+        char root[512];
         CgroupUsage u;
         FILE *f;
 
