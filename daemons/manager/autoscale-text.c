@@ -236,6 +236,8 @@ static void describe_replicas(AutoscaleState *s, const AutoscaleInput *in, uint6
         } else {
                 if (in->hpa.desired == 0) {
                         snprintf(r.verdict, sizeof(r.verdict), "asleep");
+                } else if (!s->recommended_known) { /* before the first period */
+                        snprintf(r.verdict, sizeof(r.verdict), "%u replica%s", in->hpa.desired, plural);
                 } else if (in->horizontal == MAM_SCALING_RECOMMEND && s->recommended != in->hpa.desired) {
                         snprintf(r.verdict,
                                  sizeof(r.verdict),
@@ -250,7 +252,10 @@ static void describe_replicas(AutoscaleState *s, const AutoscaleInput *in, uint6
                                  s->recommended,
                                  s->recommended == 1 ? "" : "s");
                 }
-                if (in->can_sleep) {
+                if (!s->recommended_known && in->hpa.desired > 0) {
+                        snprintf(r.why, sizeof(r.why), "nothing has been measured yet; the number stays");
+                        snprintf(r.change, sizeof(r.change), "a measurement");
+                } else if (in->can_sleep) {
                         explain_sleep(&r, s, in, now_usec);
                 } else
                         explain_metrics(&r, s, in, now_usec);

@@ -418,6 +418,10 @@ TEST(every_decision_says_why_and_what_would_change_it) {
         const DecisionRecord *r = &s.records[AUTOSCALE_REPLICAS];
         uint64_t since;
 
+        autoscale_describe(&s, &in, 90 * SEC); /* somebody asks before the first period */
+        ASSERT_STREQ(r->verdict, "3 replicas");
+        ASSERT_TRUE(strstr(r->why, "nothing has been measured yet"));
+
         load_cpu(&in, 160);
         (void) autoscale_decide(&s, &in, 100 * SEC);
         ASSERT_STREQ(r->verdict, "6 replicas");
