@@ -85,7 +85,7 @@ polkit.addRule(function(action, subject) {
 });
 JS
   user_make plain
-  JOB=$(bus Chaos ssutt latency project-manager 1 600000000 0 | cut -d'"' -f2)
+  JOB=$(bus Chaos ssutt latency redis 1 600000000 0 | cut -d'"' -f2)
   ROLLOUT=$(bus Deploy 'sa{sv}t' project-manager 3 version s access strategy s canary pause_usec t 600000000 0 | cut -d'"' -f2)
   # shellcheck disable=SC2016
   eventually 30 sh -c '[ "$(busctl get-property org.manageragent.Manager1 '"$ROLLOUT"' org.manageragent.Rollout1 Phase)" = "s \"watching\"" ]'
@@ -96,7 +96,7 @@ JS
   done < <("$here/actions.py")
   eventually 20 sh -c "! setpriv --reuid no-scale --regid $(id -g no-scale) --init-groups -- busctl call $MANAGER Scale sut project-manager 3 0 2>&1 | grep -q Interactive"
 
-  TARGET=api-gateway # the other one has a rollout and chaos already
+  TARGET=api-gateway # the other one has a rollout already
   before=$(access_state)
   local n=0
   while read -r interface method action; do

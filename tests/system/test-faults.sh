@@ -205,6 +205,7 @@ test_limits_changed_behind_the_manager_are_set_back() {
 
 test_masked_unit_is_named_and_started_once_unmasked() {
   suite_up
+  mamctl scale project-manager 1 # whatever numbers it had: now they are 1 to 3
   mamctl scale project-manager 3
   systemctl mask --runtime mam@project-manager:4.service
   mamctl --no-wait scale project-manager 4
