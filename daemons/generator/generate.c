@@ -202,6 +202,38 @@ static int generate_replicas(
         return 0;
 }
 
+/* Started, it has systemd start all of the first n replicas that do not run, in one transaction, and is gone
+ * when that has ended. Nothing hangs on it, so nothing is stopped or restarted because of it. */
+static int generate_first_replicas(const MamServiceConfig *s, const Output *o) {
+        uint32_t n_max = mam_service_instances_max(s);
+        char unit[MAM_UNIT_NAME_MAX], what[40];
+        _cleanup_(mam_buffer_done) MamBuffer wants = MAM_BUFFER_INIT;
+        int r;
+
+        for (uint32_t n = 1; n <= n_max; n++) {
+                _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+
+                mam_unit_replica_service(unit, s->id, n);
+                r = mam_buffer_appendf(&wants, "%s%s", n > 1 ? " " : "Wants=", unit);
+                if (r < 0)
+                        return r;
+                if (n == 1)
+                        continue;
+
+                snprintf(what, sizeof(what), ", replicas 1 to %" PRIu32, n);
+                r = generate_head(&b, s, what);
+                if (r >= 0)
+                        r = mam_buffer_appendf(&b, "StopWhenUnneeded=yes\n%s\n", mam_buffer_bytes(&wants));
+                if (r < 0)
+                        return r;
+                mam_unit_first_replicas(unit, s->id, n);
+                r = output_file(o, unit, mam_buffer_bytes(&b));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int generate_registry(const MamConfig *config, const Output *o) {
         char text[256];
         int r;
@@ -240,6 +272,9 @@ int generate(const MamConfig *config, const Deployment *deployment, const Output
                 if (r < 0)
                         return r;
                 r = generate_replicas(config, s, deployment, output);
+                if (r < 0)
+                        return r;
+                r = generate_first_replicas(s, output);
                 if (r < 0)
                         return r;
         }

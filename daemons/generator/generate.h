@@ -7,7 +7,8 @@
  * mam-registry.socket is pulled in where the settings ask for it.
  * Per service: mam-ID.target (the configured replicas), mam-ID.socket (the public port, where systemd opens
  * it), a slice below mam.slice, and for each instance that there is room for a drop-in for
- * mam@ID:N.service, with the program of the revision that it is to run.
+ * mam@ID:N.service, with the program of the revision that it is to run. mam@ID:1-N.target, for each N from
+ * 2, is how the manager starts several at once.
  */
 
 #include "generator/output.h"

@@ -115,6 +115,14 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
         ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:2.service"));
         ASSERT_TRUE(!has_line(&m, "mam-project-manager.target", "Wants=mam@project-manager:3.service"));
         ASSERT_TRUE(has_line(&m, "mam-project-manager.target", "Requires=mam-redis.target"));
+        ASSERT_TRUE(has_line(
+                        &m,
+                        "mam@project-manager:1-3.target",
+                        "Wants=mam@project-manager:1.service mam@project-manager:2.service mam@project-manager:3.service"));
+        ASSERT_TRUE(has_line(&m, "mam@project-manager:1-3.target", "StopWhenUnneeded=yes"));
+        ASSERT_TRUE(exists(&m, "mam@project-manager:1-8.target"));
+        ASSERT_TRUE(!exists(&m, "mam@project-manager:1-9.target"));
+        ASSERT_TRUE(!exists(&m, "mam@project-manager:1-1.target"));
         ASSERT_TRUE(has_line(&m, "mam-project-manager.socket", "ListenStream=127.0.0.1:3001"));
         ASSERT_TRUE(has_line(&m, "mam-project-manager.socket", "Service=mam@project-manager:1.service"));
         ASSERT_TRUE(

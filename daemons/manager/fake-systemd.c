@@ -4,8 +4,11 @@
  * org.freedesktop.systemd1 as a test wants it
  */
 
-#include "manager/fake-systemd.h"
+#include <stdlib.h>
+#include <string.h>
+
 #include "libmam/util/macro.h"
+#include "manager/fake-systemd.h"
 
 #define PATH       "/org/freedesktop/systemd1"
 #define MANAGER    "org.freedesktop.systemd1.Manager"
@@ -102,6 +105,35 @@ void fake_unit_restarted(FakeSystemd *f, const char *name, uint32_t n_restarts) 
         emit_service(f, u);
 }
 
+/* "mam@ID:1-N.target": N, else 0. */
+static uint32_t first_replicas(const char *unit) {
+        const char *dash = strncmp(unit, "mam@", 4) == 0 ? strstr(unit, ":1-") : NULL;
+
+        return dash && strstr(dash, ".target") ? (uint32_t) strtoul(dash + 3, NULL, 10) : 0;
+}
+
+static FakeUnit *replica_of(FakeSystemd *f, const char *target, uint32_t n) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "%.*s:%u.service", (int) strcspn(target, ":"), target, n);
+        return fake_unit(f, name);
+}
+
+/* The target's job comes after those of all that it wants. */
+static void end_targets(FakeSystemd *f) {
+        for (size_t i = 0; i < f->n_units; i++) {
+                uint32_t n_first = first_replicas(f->units[i].name);
+                bool waits = false;
+
+                if (n_first == 0 || f->units[i].job == 0)
+                        continue;
+                for (uint32_t n = 1; n <= n_first; n++)
+                        waits = waits || replica_of(f, f->units[i].name, n)->job > 0;
+                if (!waits)
+                        fake_job_ends(f, f->units[i].name, "done");
+        }
+}
+
 void fake_job_ends(FakeSystemd *f, const char *name, const char *result) {
         FakeUnit *u = fake_unit(f, name);
         uint32_t job = u->job;
@@ -112,6 +144,8 @@ void fake_job_ends(FakeSystemd *f, const char *name, const char *result) {
         emit_unit(f, u);
         snprintf(path, sizeof(path), PATH "/job/%u", job);
         ASSERT_OK(sd_bus_emit_signal(f->bus, PATH, MANAGER, "JobRemoved", "uoss", job, path, name, result));
+        if (first_replicas(name) == 0)
+                end_targets(f);
 }
 
 /* ---- methods ---- */
@@ -153,6 +187,36 @@ static int method_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 1;
 }
 
+/* What the target wants is started, if it does not run; what cannot be is left out without a word. */
+static void start_wanted(FakeSystemd *f, const char *target, uint32_t n_first) {
+        bool started[FAKE_UNITS_MAX] = { false };
+
+        for (uint32_t n = 1; n <= n_first; n++) {
+                FakeUnit *u = replica_of(f, target, n);
+                const char *line;
+
+                if (strcmp(u->active_state, "inactive") != 0 || u->job > 0)
+                        continue;
+                line = note(f, "StartUnit", u->name);
+                if (f->refuse && strstr(line, f->refuse))
+                        continue;
+                u->n_restarts = 0;
+                u->job = ++f->last_job;
+                if (f->hold && strstr(line, f->hold)) {
+                        emit_unit(f, u);
+                } else
+                        started[u - f->units] = true;
+        }
+        for (size_t i = 0; i < f->n_units; i++) {
+                if (!started[i])
+                        continue;
+                f->units[i].main_pid = 1000 + f->units[i].job;
+                fake_unit_change(f, f->units[i].name, "active", "running");
+                fake_job_ends(f, f->units[i].name, "done");
+        }
+        end_targets(f);
+}
+
 static int command(
                 FakeSystemd *f,
                 sd_bus_message *m,
@@ -185,6 +249,10 @@ static int command(
         u->job = ++f->last_job;
         snprintf(path, sizeof(path), PATH "/job/%u", u->job);
         ASSERT_OK(sd_bus_reply_method_return(m, "o", path));
+        if (first_replicas(unit) > 0) {
+                start_wanted(f, unit, first_replicas(unit));
+                return 1;
+        }
         if (f->hold && strstr(line, f->hold)) {
                 emit_unit(f, u);
                 return 1;

@@ -6,7 +6,8 @@
  *
  * A bus peer that keeps what it was told to do in a log. By itself it does what systemd would: a started
  * unit becomes active, a stopped one inactive, and the job ends as "done". What is held is accepted and
- * goes no further until the test says how it ends.
+ * goes no further until the test says how it ends. mam@ID:1-N.target starts replicas 1 to N, each as if it
+ * had been told so by itself, also in the log.
  */
 
 #include <stdbool.h>

@@ -104,11 +104,7 @@ static void on_limits_set(uint32_t job, const sd_bus_error *error, void *userdat
 
 /* ---- acts ---- */
 
-static void replica_start(Replica *r, uint64_t now_usec) {
-        Manager *m = r->service->manager;
-        char unit[MAM_UNIT_NAME_MAX];
-        int k;
-
+void replica_note_start(Replica *r, uint64_t now_usec) {
         replica_event(LOG_INFO, MAM_MESSAGE_REPLICA_START, r, "starting", "starting");
         backoff_release(&r->backoff);
         if (r->hold[0]) {
@@ -116,7 +112,15 @@ static void replica_start(Replica *r, uint64_t now_usec) {
                 r->dirty |= REPLICA_DIRTY_HOLD;
         }
         r->start_failed = r->socket_closed = false;
-        m->last_start_usec = now_usec;
+        r->service->manager->last_start_usec = now_usec;
+}
+
+static void replica_start(Replica *r, uint64_t now_usec) {
+        Manager *m = r->service->manager;
+        char unit[MAM_UNIT_NAME_MAX];
+        int k;
+
+        replica_note_start(r, now_usec);
 
         /* Its socket comes before it, as a requirement in the same transaction: each call of its own would
          * cost one more question from systemd to polkit. */

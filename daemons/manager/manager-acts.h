@@ -24,10 +24,22 @@
                   __VA_ARGS__)
 
 void replica_act(Replica *r, ReplicaAction action, uint64_t now_usec);
+/* Systemd is being told to start it. */
+void replica_note_start(Replica *r, uint64_t now_usec);
 /* The next step of a rolling restart: drain, then restart. */
 void replica_step_restart(Replica *r, uint64_t now_usec, uint64_t *again_usec);
 /* Runtime limits that differ from the configured ones, once there is a unit to set them on. */
 void replica_step_limits(Replica *r);
+
+/* manager-batch.c: starts with one command what can be, and leaves the rest in actions (by number). */
+void service_start_together(
+                Service *s,
+                ReplicaAction actions[static MAM_CONFIG_REPLICAS_MAX + 1],
+                uint64_t now_usec);
+/* A job of a target has ended. */
+void batch_job_removed(Manager *m, uint32_t job);
+/* Everything was listed: forgets what no signal will end any more. */
+void service_listed_batch(Service *s, uint64_t now_usec);
 
 /* drift.c: limits that differ from what they should be. */
 bool drift_is(uint64_t cpu_usec,

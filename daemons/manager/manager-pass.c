@@ -166,7 +166,7 @@ void replica_view(const Replica *r, bool start_gate, bool stop_gate, ReplicaView
         *ret = v;
 }
 
-static void replica_pass(
+static ReplicaAction replica_judge(
                 Replica *r,
                 bool start_gate,
                 bool stop_gate,
@@ -182,8 +182,16 @@ static void replica_pass(
         backoff_note_health(&r->backoff, r->activity == UNIT_ACTIVE && health_is_good(&r->health), now_usec);
 
         replica_view(r, start_gate, stop_gate, &v);
+        return reconcile_replica(&v, now_usec, again_usec);
+}
 
-        replica_act(r, reconcile_replica(&v, now_usec, again_usec), now_usec);
+static void replica_pass(
+                Replica *r,
+                ReplicaAction action,
+                bool start_gate,
+                uint64_t now_usec,
+                uint64_t *again_usec) {
+        replica_act(r, action, now_usec);
         replica_step_liveness(r, !start_gate, now_usec, again_usec);
         replica_step_restart(r, now_usec, again_usec);
         replica_step_drift(r, now_usec);
@@ -257,6 +265,7 @@ static void explain_service(Service *s, bool start_gate) {
 
 static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
         bool start_gate = service_start_gate_is_open(s), stop_gate = service_stop_gate_is_open(s);
+        ReplicaAction actions[MAM_CONFIG_REPLICAS_MAX + 1] = { REPLICA_NOTHING };
         const char *text;
 
         service_note_limits(s, now_usec);
@@ -280,7 +289,17 @@ static void service_pass(Service *s, uint64_t now_usec, uint64_t *again_usec) {
 
         for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 if (s->replicas[n])
-                        replica_pass(s->replicas[n], start_gate, stop_gate, now_usec, again_usec);
+                        actions[n] =
+                                        replica_judge(s->replicas[n],
+                                                      start_gate,
+                                                      stop_gate,
+                                                      now_usec,
+                                                      again_usec);
+        }
+        service_start_together(s, actions, now_usec);
+        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
+                if (s->replicas[n])
+                        replica_pass(s->replicas[n], actions[n], start_gate, now_usec, again_usec);
         }
 
         service_step_sleep(s, stop_gate);

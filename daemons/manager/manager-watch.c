@@ -14,6 +14,7 @@
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
 #include "manager/events.h"
+#include "manager/manager-acts.h"
 #include "manager/manager.h"
 #include "manager/operations.h"
 #include "manager/rollout.h"
@@ -106,6 +107,7 @@ static void on_listed(int error, const char *message, void *userdata) {
                         if (m->reloaded && service_sets_limits(s) && !replica->unit_limits_known)
                                 replica->limits_due = true; /* a reload may have lost them */
                 }
+                service_listed_batch(s, now_usec);
                 if (first && s->state->fresh)
                         adopt_fresh(s, now_usec);
         }
@@ -125,7 +127,7 @@ static void on_listed(int error, const char *message, void *userdata) {
 
 static void job_removed(Replica *r, uint32_t job, const char *result) {
         ServiceState *state = r->service->state;
-        bool own = r->own_job == job;
+        bool own = r->own_job == job || r->own_job == REPLICA_OWN_JOB_UNKNOWN;
 
         if (r->job == job)
                 r->job = 0;
@@ -170,6 +172,8 @@ static void on_job_removed(uint32_t job, const char *unit, const char *result, v
         if (m->init)
                 init_operation_job_removed(m->init, job, result);
         deploy_job_removed(m, job, result);
+        if (strstr(unit, ".target"))
+                batch_job_removed(m, job);
         if (mam_unit_parse_replica(unit, id, &number) < 0 || !strstr(unit, ".service"))
                 return;
 

@@ -73,6 +73,26 @@ ReplicaAction reconcile_replica(const ReplicaView *v, uint64_t now_usec, uint64_
         return REPLICA_ADOPT_STOPPED;
 }
 
+uint32_t reconcile_batch(const Numbers *start, const Numbers *runs) {
+        uint32_t n = 0, left;
+
+        assert(start);
+        assert(runs);
+
+        left = numbers_count(start);
+        if (left < 2)
+                return 0;
+        /* Up to the last one that is to be started: what runs beyond needs nothing. */
+        while (left > 0) {
+                n++;
+                if (numbers_has(start, n)) {
+                        left--;
+                } else if (!numbers_has(runs, n))
+                        return 0;
+        }
+        return n;
+}
+
 void reconcile_scale(
                 const Numbers *have,
                 uint32_t count,

@@ -62,6 +62,11 @@ typedef enum ReplicaAction {
 /* *again_usec is lowered to the time at which the answer may change by itself. */
 ReplicaAction reconcile_replica(const ReplicaView *v, uint64_t now_usec, uint64_t *again_usec);
 
+/* Whether a single command that starts all of 1 to n that do not run does what is to be done: n, up to the
+ * last one to be started, if each number below is to be started too or runs, and there are at least two to
+ * start; else 0. runs: what may be told to start without harm, as it is wanted and runs or is about to. */
+uint32_t reconcile_batch(const Numbers *start, const Numbers *runs);
+
 /* How good a candidate a replica is for being removed by scaling down. */
 typedef enum VictimRank {
         VICTIM_FAILED, /* goes first */

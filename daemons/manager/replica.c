@@ -162,6 +162,7 @@ static void apply_restarts(Replica *r, uint32_t n, uint64_t now_usec) {
                 return;
 
         r->restarts += more;
+        r->deaths += more;
         r->dirty |= REPLICA_DIRTY_PROCESS;
         replica_read_exit(r);
         event_log(r->service->manager,
@@ -234,8 +235,11 @@ void replica_apply(Replica *r, const UnitChange *c, uint64_t now_usec, bool adop
         assert(r);
         assert(c);
 
-        if (c->fields & UNIT_FIELD_JOB)
+        if (c->fields & UNIT_FIELD_JOB) {
                 r->job = c->job;
+                if (r->own_job == REPLICA_OWN_JOB_UNKNOWN && c->job > 0)
+                        r->own_job = c->job;
+        }
         if (c->fields & UNIT_FIELD_RESULT)
                 snprintf(r->result, sizeof(r->result), "%s", c->result);
         if (c->fields & UNIT_FIELD_SUB_STATE && strcmp(r->sub_state, c->sub_state) != 0) {

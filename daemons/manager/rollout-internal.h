@@ -52,7 +52,7 @@ typedef struct RolloutWatch {
         RolloutSide side;
         uint64_t since_usec;
         bool known;
-        uint32_t restarts;     /* of the replica, when it was begun */
+        uint32_t deaths;       /* of the replica, when it was begun */
         bool replacing;        /* is to be replaced in place, or is being */
         bool restart_begun;    /* of that: it drains or restarts */
         LoadTotals seen;       /* of the replica's load, what is counted already */

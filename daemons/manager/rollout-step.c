@@ -29,7 +29,7 @@ static void begin_number(Rollout *ro, uint32_t n) {
                 return; /* no memory: asked for again */
         snprintf(r->revision, sizeof(r->revision), "%s", target);
         r->dirty |= REPLICA_DIRTY_REVISION;
-        ro->watches[n].restarts = r->restarts;
+        ro->watches[n].deaths = r->deaths;
         ro->watches[n].traffic_usec = 0;
         ro->watches[n].begun_usec = mam_now_monotonic();
         backoff_reset(&r->backoff);
@@ -71,7 +71,7 @@ static void step_replacing(Rollout *ro, uint32_t n) {
                 snprintf(r->revision, sizeof(r->revision), "%s", target);
                 r->dirty |= REPLICA_DIRTY_REVISION;
                 w->replacing = w->restart_begun = false;
-                w->restarts = r->restarts;
+                w->deaths = r->deaths;
                 w->traffic_usec = 0;
                 w->begun_usec = mam_now_monotonic();
                 ro->manager->rollouts->dirty = true;

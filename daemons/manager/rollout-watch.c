@@ -31,7 +31,7 @@ static bool is_wanted(const Rollout *ro, uint32_t n) {
 static bool does_not_stay_up(const Rollout *ro, const Replica *r, RolloutSide side) {
         const RolloutWatch *w = &ro->watches[r->number];
         RolloutSide target = ro->plan.reverting ? ROLLOUT_OLD : ROLLOUT_NEW;
-        uint32_t deaths = r->restarts > w->restarts ? r->restarts - w->restarts : 0;
+        uint32_t deaths = r->deaths > w->deaths ? r->deaths - w->deaths : 0;
 
         if (r->hold[0])
                 return true;
@@ -83,6 +83,7 @@ void rollout_watch(Rollout *ro, uint64_t now_usec) {
                 if (state == ROLLOUT_ABSENT) {
                         w->seen = (LoadTotals){ 0 };
                         w->traffic_usec = 0;
+                        w->deaths = 0; /* the next one of this number is another object */
                 }
         }
 }

@@ -148,7 +148,7 @@ static void begin_here(Service *s, Rollout *ro) {
         for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++) {
                 const Replica *r = s->replicas[n];
 
-                ro->watches[n].restarts = r ? r->restarts : 0;
+                ro->watches[n].deaths = r ? r->deaths : 0;
         }
         rollout_judge_anew(ro);
         load_want_often(s->manager->load);
@@ -330,7 +330,7 @@ void rollout_resume(Rollout *ro) {
 
                         if (!r || strcmp(r->revision, ro->to) != 0 || !replica_is_wanted(r))
                                 continue;
-                        ro->watches[n].restarts = r->restarts;
+                        ro->watches[n].deaths = r->deaths;
                         ro->watches[n].known = false;
                         service_want_number(ro->service, n);
                 }

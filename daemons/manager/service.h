@@ -66,6 +66,19 @@ typedef enum RestartPhase {
         RESTART_RUNNING, /* its job is done: wait until ready */
 } RestartPhase;
 
+/* Replicas that are started with one command (manager-batch.c). */
+typedef struct Batch {
+        bool calling;   /* systemd has not answered yet */
+        uint32_t job;   /* that ends after those of all of them; 0: none is under way */
+        uint32_t n;     /* the command was for 1 to n */
+        Numbers starts; /* of which these did not run */
+        uint64_t since_usec;
+        uint64_t alone_until_usec; /* not again before; 0: at once */
+} Batch;
+
+/* Replica.own_job: there is one, and systemd has not said its number yet. */
+#define REPLICA_OWN_JOB_UNKNOWN UINT32_MAX
+
 struct Replica {
         Service *service; /* weak: the service owns us */
         uint32_t number;
@@ -82,6 +95,7 @@ struct Replica {
         uint64_t started_usec;
         uint32_t n_restarts; /* systemd's counter, which starts anew with each start */
         uint32_t restarts;   /* ours */
+        uint32_t deaths;     /* of those, the ones that this object has seen */
         bool restarts_known;
         char *status_text;                     /* owned, or NULL */
         char *control_group;                   /* owned, or NULL */
@@ -90,7 +104,7 @@ struct Replica {
 
         /* what we do about it */
         unsigned n_calls;   /* to systemd, under way */
-        uint32_t own_job;   /* systemd's job that we asked for */
+        uint32_t own_job;   /* systemd's job that we asked for, or REPLICA_OWN_JOB_UNKNOWN */
         bool own_job_stops; /* it is a stop, not a start or restart */
         bool start_failed;  /* that job failed */
         bool masked;        /* systemd refused to start it for that */
@@ -134,6 +148,7 @@ struct Service {
         bool exported;
         Replica *replicas[MAM_CONFIG_REPLICAS_MAX + 1]; /* owned, by number; NULL where there is none */
         Rollout *rollout;                               /* owned; the one under way, or NULL */
+        Batch batch;
         uint64_t settle_usec; /* when a service found running is brought to its stored size; 0: not to be */
 
         ServiceCounts counts;                          /* of the latest pass */

@@ -289,6 +289,26 @@ TEST(scaling_down_takes_failed_then_unready_then_newest_and_the_trigger_last) {
         ASSERT_EQ(numbers_count(&add), 0);
 }
 
+TEST(what_is_started_with_one_command_leaves_no_gap) {
+        Numbers start = NUMBERS_INIT, runs = NUMBERS_INIT;
+
+        ASSERT_EQ(reconcile_batch(&start, &runs), 0);
+        numbers_add(&start, 2);
+        numbers_add(&runs, 1);
+        ASSERT_EQ(reconcile_batch(&start, &runs), 0); /* one is no batch */
+        numbers_add(&start, 4);
+        ASSERT_EQ(reconcile_batch(&start, &runs), 0); /* 3 would be started too */
+        numbers_add(&runs, 3);
+        ASSERT_EQ(reconcile_batch(&start, &runs), 4);
+        numbers_add(&runs, 7);
+        ASSERT_EQ(reconcile_batch(&start, &runs), 4); /* what runs beyond is not touched */
+        numbers_add(&start, MAM_CONFIG_REPLICAS_MAX);
+        ASSERT_EQ(reconcile_batch(&start, &runs), 0);
+        for (uint32_t n = 1; n <= MAM_CONFIG_REPLICAS_MAX; n++)
+                numbers_add(&start, n);
+        ASSERT_EQ(reconcile_batch(&start, &runs), MAM_CONFIG_REPLICAS_MAX);
+}
+
 TEST(state_of_a_service_from_its_counts) {
         ASSERT_STREQ(reconcile_service_state(&(ServiceCounts){ 0 }), "stopped");
         ASSERT_STREQ(reconcile_service_state(&(ServiceCounts){ .existing = 1 }), "stopping");

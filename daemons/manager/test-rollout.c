@@ -225,6 +225,23 @@ TEST(a_revision_that_does_not_stay_up_is_reverted_and_nothing_old_is_touched) {
         fixture_done(&t.f);
 }
 
+TEST(deaths_of_what_had_the_number_before_do_not_count) {
+        Test t;
+
+        test_setup(&t, 2);
+        keep_definition(&t);
+        t.f.systemd.hold = "StartUnit " ALPHA(3);
+        DEPLOY(&t, 2, "version", "s", "2", QUICK);
+        RUN_UNTIL(&t.f.bus, told(&t, "StartUnit " ALPHA(3)) == 1);
+        fake_unit_restarted(&t.f.systemd, ALPHA(3), 7); /* systemd's counter is flushed by the start only */
+        RUN_UNTIL(&t.f.bus, alpha(&t.f, 3)->restarts == 7);
+        t.f.systemd.hold = NULL;
+        fake_unit_change(&t.f.systemd, ALPHA(3), "active", "running");
+        fake_job_ends(&t.f.systemd, ALPHA(3), "done");
+        wait_for_end(&t, "done");
+        fixture_done(&t.f);
+}
+
 TEST(a_revision_that_answers_badly_is_reverted) {
         Test t;
 
@@ -480,9 +497,11 @@ TEST(a_service_that_is_stopped_keeps_the_revision_that_was_proven) {
         DEPLOY(&t, 2, "version", "s", "2", QUICK);
         RUN_UNTIL(&t.f.bus, told(&t, "StartUnit " ALPHA(3)) == 1);
         snprintf(old, sizeof(old), "%s", revision_of(&t, 1));
-        fake_job_ends(&t.f.systemd, ALPHA(3), "canceled");
-        t.f.systemd.hold = NULL;
         CALL(&t.f, "Stop", "st", "alpha", (uint64_t) 0);
+        fake_job_ends(&t.f.systemd,
+                      ALPHA(3),
+                      "canceled"); /* as systemd does with a start that a stop overtakes */
+        t.f.systemd.hold = NULL;
         wait_for_end(&t, "superseded");
         ASSERT_STREQ(service_revision(service(&t)), old);
         RUN_UNTIL(&t.f.bus, ended(&t.f, t.f.job));

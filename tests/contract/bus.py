@@ -138,10 +138,10 @@ def the_rule_grants_the_suite_and_nothing_else():
     assert match, 'the rule does not test the unit'
     pattern = re.compile(match.group(1))
     for unit in ('mam@project-manager:2.service', 'mam@redis:10.service', 'mam@api-gateway:1.socket', 'mam-setup.service',
-                 'mam-api-gateway.socket', 'mam-api-gateway.target', 'mam.target'):
+                 'mam-api-gateway.socket', 'mam-api-gateway.target', 'mam.target', 'mam@redis:1-10.target'):
         assert pattern.search(unit), unit
     for unit in ('ssh.service', 'xmam@a:1.service', 'mam@a:1.service.x', 'mam@a.service', 'mam@../a:1.service', 'mam.slice',
-                 'undefined', '', 'dbus.service', 'mam-a.mount', 'evil.service mam@a:1.service'):
+                 'undefined', '', 'dbus.service', 'mam@redis:2-3.target', 'mam@redis:1-3.service', 'mam-a.mount', 'evil.service mam@a:1.service'):
         assert not pattern.search(unit), unit
     assert re.findall(r'\["start", "stop", "restart", "set-property"\]\.indexOf\(verb\) >= 0', text), 'other verbs for all units'
     signals = re.search(r'if \(/(.+)/\.test\(unit\) && verb === "kill"\)', text)

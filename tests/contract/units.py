@@ -69,7 +69,7 @@ def build_tree(folder, libexec):
         else:
             with open(path, "w", encoding="utf-8") as f:
                 f.write(content.replace("=/usr/lib/mam/", "=" + libexec + "/"))
-        if name.startswith("mam@"):
+        if name.startswith("mam@") and ".d/" in name:
             instances.append(name.split(".d/")[0])
     return instances
 
@@ -104,6 +104,11 @@ def main():
         names = [os.path.join(units, u) for u in ("mam.target", "mam.slice", "mam-manager.service", "mam-setup.service", "mam-setup.path",
                                                   "mam-registry.service", "mam-alerts.service", "mam-alerts.path", "mam-registry.socket", "mam-registry-dns.socket")]
         names += [os.path.join(units, f"mam-{s}.target") for s in services]
+        targets = [u for u in os.listdir(units) if re.fullmatch(r"mam@.*:1-[0-9]+\.target", u)]
+        check(len(targets) >= len(services), "the generator makes targets that start several replicas at once", str(targets))
+        with open(os.path.join(units, "all.target"), "w", encoding="ascii") as f:  # verify takes no instance without a template
+            f.write(f"[Unit]\nRequires={' '.join(targets)}\n")
+        names.append(os.path.join(units, "all.target"))
         template = os.path.join(units, "mam@.service")
         names += [f"{template}:{i}" for i in instances if i.rsplit(":", 1)[1] in ("1.service", "2.service", "10.service")]
         names += [os.path.join(units, u) for u in os.listdir(units) if u.endswith(".slice") or (u.endswith(".socket") and "@" not in u)]

@@ -72,3 +72,42 @@ test_stopping_what_others_need_stops_them_first() {
   has_ready project-manager 3
   has_ready postgresql 1
 }
+
+# systemd is told once, and yet each of them is on its own.
+test_several_start_with_one_command_and_each_fails_for_itself() {
+  suite_up
+  mamctl scale project-manager 2
+  local first second
+  first=$(unit_pid mam@project-manager:1.service)
+  second=$(unit_pid mam@project-manager:2.service)
+  systemctl mask --runtime mam@project-manager:4.service
+  mamctl scale project-manager 6 --no-wait
+  eventually 20 sh -c '[ "$(systemctl is-active mam@project-manager:3.service mam@project-manager:5.service mam@project-manager:6.service | uniq)" = active ]'
+  eventually 20 sh -c 'mamctl status project-manager | grep -q "is masked"'
+  journalctl -b --no-pager _PID=1 | grep -q 'mam@project-manager:1-6.target' || fail "they were started one by one"
+  equal "$(systemctl show -P ActiveState mam@project-manager:1-6.target)" inactive "the target, once all is started"
+  systemctl unmask --runtime mam@project-manager:4.service
+  systemctl daemon-reload
+  eventually 20 has_ready project-manager 6
+
+  systemctl restart mam@project-manager:5.service
+  systemctl stop mam@project-manager:6.service
+  eventually 20 has_ready project-manager 5
+  equal "$(unit_pid mam@project-manager:1.service)" "$first" "process of replica 1"
+  equal "$(unit_pid mam@project-manager:2.service)" "$second" "process of replica 2"
+  mamctl scale project-manager 3
+}
+
+test_a_killed_manager_leaves_no_replica_of_many_behind() {
+  suite_up
+  local moment
+  for moment in 0.00 0.01 0.03 0.06 0.12 0.25; do
+    mamctl scale project-manager 8 --no-wait
+    sleep "$moment"
+    kill -9 "$(unit_pid mam-manager.service)"
+    eventually 30 has_ready project-manager 8 || fail "killed after $moment s: $(ready_replicas project-manager) of 8"
+    mamctl scale project-manager 2
+    has_ready project-manager 2
+  done
+  mamctl scale project-manager 3
+}

@@ -200,7 +200,11 @@ void mam_unit_replica_service(
 void mam_unit_replica_socket(
                 char ret[static MAM_UNIT_NAME_MAX],
                 const char *id,
-                uint32_t n);                                                     /* mam@ID:N.socket */
+                uint32_t n); /* mam@ID:N.socket */
+void mam_unit_first_replicas(
+                char ret[static MAM_UNIT_NAME_MAX],
+                const char *id,
+                uint32_t n);                                                     /* mam@ID:1-N.target */
 void mam_unit_public_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id); /* mam-ID.socket */
 void mam_unit_target(char ret[static MAM_UNIT_NAME_MAX], const char *id);        /* mam-ID.target */
 void mam_unit_slice(char ret[static MAM_UNIT_NAME_MAX], const char *id);         /* mam-<ID escaped>.slice */

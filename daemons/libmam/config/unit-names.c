@@ -41,6 +41,10 @@ void mam_unit_replica_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id,
         snprintf(ret, MAM_UNIT_NAME_MAX, "mam@%s:%" PRIu32 ".socket", id, n);
 }
 
+void mam_unit_first_replicas(char ret[static MAM_UNIT_NAME_MAX], const char *id, uint32_t n) {
+        snprintf(ret, MAM_UNIT_NAME_MAX, "mam@%s:1-%" PRIu32 ".target", id, n);
+}
+
 void mam_unit_public_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id) {
         snprintf(ret, MAM_UNIT_NAME_MAX, "mam-%s.socket", id);
 }
