@@ -3,8 +3,8 @@
 # Rollouts under a fixed request rate: good revisions cost nobody a request; bad ones (they crash at their start, are unhealthy,
 # answer with errors, answer late) are reverted, nothing old is touched, and what users notice is bounded by the share of traffic.
 #
-# MAM_TEST_ROLLOUTS: how many in the campaign, half of them bad (default 6; 100 for a long one). A line about each, and the sum,
-# are in /tmp/rollouts afterwards.
+# MAM_TEST_ROLLOUTS: how many in the campaign, half of them bad (default 6; 100 for a long one). A line about each, and the sum, are in
+# the output.
 
 MANAGER=(org.manageragent.Manager1 /org/manageragent/Manager1 org.manageragent.Manager1)
 CAMPAIGN=${MAM_TEST_ROLLOUTS:-6}
@@ -158,7 +158,7 @@ one() {
   result=$(latest rolled)
   requests=$(($(rate_of requests) - requests)) failed=$(($(rate_of failed) - failed)) slow=$(($(rate_of slow) - slow))
   new_pids=$(pids rolled)
-  echo "$n $strategy $kind: $result; $requests requests, $failed failed, $slow slow" | tee -a /tmp/rollouts
+  echo "# $n $strategy $kind: $result; $requests requests, $failed failed, $slow slow"
   case $kind in
     good*)
       matches "$result" '^current'
@@ -190,7 +190,6 @@ test_rollouts_good_and_bad_under_a_fixed_rate() {
   mamctl restart api-gateway # it reads its routes when it starts
   rate_start --path /rolled/x --rate 100
   local i kind strategy bads=(errors crash slow unhealthy) strategies=(rolling canary blue-green)
-  rm -f /tmp/rollouts
   for ((i = 0; i < CAMPAIGN; i++)); do
     strategy=${strategies[$((i / 2 % 3))]}
     if ((i % 2 == 0)); then
@@ -202,7 +201,7 @@ test_rollouts_good_and_bad_under_a_fixed_rate() {
     one "$kind" "$strategy" "$i"
   done
   rate_stop
-  echo "$CAMPAIGN rollouts: $(cat /tmp/rate)" | tee -a /tmp/rollouts
+  echo "# $CAMPAIGN rollouts: $(jq -c . /tmp/rate)"
   # Whatever was left behind would be a replica too many, a pin, or a unit of another revision.
   eventually 10 has_ready rolled 2
   equal "$(pids rolled | wc -l)" 2 "active replicas"
