@@ -195,8 +195,15 @@ memory_max_is() {
   [[ $(systemctl show -P MemoryMax mam@project-manager:1.service) == "$1" ]]
 }
 
+# Whatever numbers a campaign has left it with.
+numbers_1_to_3() {
+  mamctl scale project-manager 1
+  mamctl scale project-manager 3
+}
+
 test_limits_changed_behind_the_manager_are_set_back() {
   suite_up
+  numbers_1_to_3
   fault_bus SetAutoscaling ssst project-manager off off 0
   # What was set through the manager in the last 10 s is not judged, only set again.
   eventually 20 limits_are_set_back "$(systemctl show -P MemoryMax mam@project-manager:1.service)"
@@ -205,8 +212,7 @@ test_limits_changed_behind_the_manager_are_set_back() {
 
 test_masked_unit_is_named_and_started_once_unmasked() {
   suite_up
-  mamctl scale project-manager 1 # whatever numbers it had: now they are 1 to 3
-  mamctl scale project-manager 3
+  numbers_1_to_3
   systemctl mask --runtime mam@project-manager:4.service
   mamctl --no-wait scale project-manager 4
   eventually 10 sh -c "busctl call org.manageragent.Manager1 /org/manageragent/Manager1 org.manageragent.Manager1 Plan st project-manager 0 | grep -q 'systemctl unmask mam@project-manager:4.service'"
