@@ -165,7 +165,8 @@ static int method_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 _cleanup_(mam_freep) char *path = NULL;
                 const FakeUnit *u = &f->units[i];
 
-                if (strncmp(u->name, "mam@", 4) != 0 || !strstr(u->name, ".service"))
+                if (strncmp(u->name, "mam@", 4) != 0 ||
+                    (!strstr(u->name, ".service") && !strstr(u->name, ".socket")))
                         continue;
                 ASSERT_OK(sd_bus_path_encode(PATH "/unit", u->name, &path));
                 ASSERT_OK(sd_bus_message_append(

@@ -66,6 +66,42 @@ static void adopt_fresh(Service *s, uint64_t now_usec) {
                   numbers_count(&s->state->numbers));
 }
 
+static void on_socket(const char *id, uint32_t number, void *userdata) {
+        Service *s = manager_find_service(userdata, id);
+
+        if (s)
+                numbers_add(&s->open_sockets, number);
+}
+
+/* A stop by hand leaves a replica's socket open, and a manager that was killed right then cannot know of it:
+ * what connects there would start a replica that nobody wants. */
+static void close_stray_sockets(Service *s) {
+        Numbers open = s->open_sockets;
+        char unit[MAM_UNIT_NAME_MAX];
+
+        s->open_sockets = (Numbers) NUMBERS_INIT;
+        if (s->state->fresh)
+                return; /* on its way up */
+        NUMBERS_FOREACH(n, &open) {
+                const Replica *r = s->replicas[n];
+
+                if (numbers_has(&s->state->numbers, n) || numbers_has(&s->state->stopping, n) ||
+                    (n == 1 && s->state->asleep) ||
+                    (r && (r->activity != UNIT_INACTIVE || r->n_calls > 0 || r->own_job > 0 || r->job > 0)))
+                        continue;
+                mam_unit_replica_socket(unit, s->config->id, n);
+                if (systemd_stop_unit(s->manager->systemd, unit, NULL, NULL) < 0)
+                        continue; /* with the next listing */
+                event_log(s->manager,
+                          LOG_NOTICE,
+                          MAM_MESSAGE_REPLICA_REPAIRED,
+                          s->config->id,
+                          n,
+                          "repaired",
+                          "its socket was open, and nobody wants the replica: closed");
+        }
+}
+
 static void on_listed(int error, const char *message, void *userdata) {
         static const UnitChange gone = {
                 .fields = UNIT_FIELD_ACTIVE_STATE | UNIT_FIELD_SUB_STATE | UNIT_FIELD_JOB |
@@ -108,6 +144,7 @@ static void on_listed(int error, const char *message, void *userdata) {
                                 replica->limits_due = true; /* a reload may have lost them */
                 }
                 service_listed_batch(s, now_usec);
+                close_stray_sockets(s);
                 if (first && s->state->fresh)
                         adopt_fresh(s, now_usec);
         }
@@ -208,6 +245,7 @@ static void on_reloaded(void *userdata) {
 
 const SystemdHandlers manager_systemd_handlers = {
         .on_unit = on_unit,
+        .on_socket = on_socket,
         .on_listed = on_listed,
         .on_job_removed = on_job_removed,
         .on_reloaded = on_reloaded,

@@ -151,6 +151,8 @@ struct Service {
         Batch batch;
         uint64_t settle_usec; /* when a service found running is brought to its stored size; 0: not to be */
 
+        Numbers open_sockets; /* of replicas; as the listing under way says */
+
         ServiceCounts counts;                          /* of the latest pass */
         const char *state_text;                        /* a literal */
         uint64_t state_since_usec;                     /* realtime */

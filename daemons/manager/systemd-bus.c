@@ -268,6 +268,11 @@ static void on_list(MamBusCall *call, sd_bus_message *reply, const sd_bus_error 
 
                 if (mam_unit_parse_replica(unit, id, &number) < 0)
                         continue;
+                if (strstr(unit, ".socket")) {
+                        if (strcmp(active, "active") == 0)
+                                s->handlers->on_socket(id, number, s->userdata);
+                        continue;
+                }
                 s->handlers->on_unit(id, number, &change, s->userdata);
                 if (strcmp(active, "inactive") != 0 && get_all(s, path) >= 0)
                         s->n_listing++;
@@ -297,7 +302,7 @@ static void list_units(Systemd *s) {
                         SYSTEMD_MANAGER,
                         "ListUnitsByPatterns");
         if (r >= 0)
-                r = sd_bus_message_append(m, "asas", 0, 1, "mam@*.service");
+                r = sd_bus_message_append(m, "asas", 0, 2, "mam@*.service", "mam@*.socket");
         if (r >= 0)
                 r = mam_bus_calls_add(s->calls, NULL, m, 0, on_list, s);
         if (r < 0) {

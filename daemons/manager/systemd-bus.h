@@ -56,6 +56,8 @@ typedef struct UnitChange {
 
 typedef struct SystemdHandlers {
         void (*on_unit)(const char *id, uint32_t number, const UnitChange *change, void *userdata);
+        /* With a listing, before on_listed: the replica's own socket is open. */
+        void (*on_socket)(const char *id, uint32_t number, void *userdata);
         /* error <0: systemd could not be asked; message says why. Listing is tried again by the next hint.
          */
         void (*on_listed)(int error, const char *message, void *userdata);

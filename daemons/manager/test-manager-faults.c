@@ -107,6 +107,19 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
+TEST(a_socket_that_nobody_wants_a_replica_behind_is_closed) {
+        Fixture f;
+
+        fixture_setup(&f);
+        start_alpha(&f, 2);
+        fake_unit_change(&f.systemd, "mam@alpha:1.socket", "active", "running");
+        fake_unit_change(&f.systemd, "mam@alpha:4.socket", "active", "listening");
+        fake_reload(&f.systemd);
+        RUN_UNTIL(&f.bus, fake_told(&f.systemd, "StopUnit mam@alpha:4.socket") == 1);
+        ASSERT_EQ(fake_told(&f.systemd, "StopUnit mam@alpha:1.socket"), 0);
+        fixture_done(&f);
+}
+
 TEST(what_happens_is_an_event_and_can_be_asked_for_later) {
         static char signals[TEXT_MAX];
         const Asked *a;
