@@ -59,6 +59,16 @@ static void on_command_reply(
                 q->reply(job, error, q->userdata);
 }
 
+static int new_command(Systemd *s, sd_bus_message **ret, const char *method) {
+        return sd_bus_message_new_method_call(
+                        s->bus,
+                        ret,
+                        SYSTEMD_NAME,
+                        SYSTEMD_PATH,
+                        SYSTEMD_MANAGER,
+                        method);
+}
+
 static int send_command(
                 Systemd *s,
                 sd_bus_message *m,
@@ -93,7 +103,7 @@ static int unit_command(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(s->bus, &m, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, method);
+        r = new_command(s, &m, method);
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", unit, mode);
         if (r >= 0)
@@ -126,13 +136,7 @@ int systemd_set_limits(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "SetUnitProperties");
+        r = new_command(s, &m, "SetUnitProperties");
         if (r >= 0) {
                 r = sd_bus_message_append(
                                 m,
@@ -168,13 +172,7 @@ int systemd_set_soft_limits(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "SetUnitProperties");
+        r = new_command(s, &m, "SetUnitProperties");
         if (r >= 0) {
                 r = sd_bus_message_append(
                                 m,
@@ -207,13 +205,7 @@ int systemd_kill_unit(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "KillUnit");
+        r = new_command(s, &m, "KillUnit");
         if (r >= 0)
                 r = sd_bus_message_append(m, "ssi", unit, who, signal);
         if (r >= 0)
@@ -234,13 +226,7 @@ int systemd_set_number(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "SetUnitProperties");
+        r = new_command(s, &m, "SetUnitProperties");
         if (r >= 0)
                 r = sd_bus_message_append(m, "sba(sv)", unit, 1, 1, property, "t", value);
         if (r >= 0)
@@ -286,13 +272,7 @@ int systemd_set_io_bandwidth(
         assert(s);
         assert(unit);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "SetUnitProperties");
+        r = new_command(s, &m, "SetUnitProperties");
         if (r >= 0)
                 r = sd_bus_message_append(m, "sb", unit, 1);
         if (r >= 0)
@@ -317,13 +297,7 @@ int systemd_reload(Systemd *s, SystemdReply reply, void *userdata) {
 
         assert(s);
 
-        r = sd_bus_message_new_method_call(
-                        s->bus,
-                        &m,
-                        SYSTEMD_NAME,
-                        SYSTEMD_PATH,
-                        SYSTEMD_MANAGER,
-                        "Reload");
+        r = new_command(s, &m, "Reload");
         if (r >= 0)
                 r = send_command(s, m, RELOAD_TIMEOUT_USEC, reply, userdata);
         return r;
