@@ -303,3 +303,26 @@ double json_real(json_object *o, const char *key) {
 size_t json_length(json_object *list) {
         return json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
 }
+
+int json_pick(json_object *list, const char *const *keys, size_t n_keys, json_object **ret) {
+        _cleanup_(json_object_putp) json_object *picked = NULL;
+
+        assert(keys);
+        assert(ret);
+
+        picked = json_object_new_array();
+        if (!picked)
+                return -ENOMEM;
+        for (size_t i = 0; i < json_length(list); i++) {
+                json_object *from = json_object_array_get_idx(list, i), *o = json_object_new_object();
+
+                if (!o || json_object_array_add(picked, o) < 0) {
+                        json_object_put(o);
+                        return -ENOMEM;
+                }
+                for (size_t k = 0; k < n_keys; k++)
+                        json_object_object_add(o, keys[k], json_object_get(json_member(from, keys[k])));
+        }
+        *ret = MAM_TAKE(picked);
+        return 0;
+}

@@ -37,3 +37,5 @@ size_t json_length(json_object *list);
 
 /* ret has room for size bytes; longer names are cut. */
 void bus_json_key(char *ret, size_t size, const char *property);
+/* A new list of objects that have just these members of those in list. Caller puts *ret. -ENOMEM. */
+int json_pick(json_object *list, const char *const *keys, size_t n_keys, json_object **ret);

@@ -45,24 +45,8 @@ static int limits_json(json_object *services, json_object **ret) {
                 "id",           "cpu_limit_millis", "memory_limit_bytes", "desired_replicas",
                 "min_replicas", "max_replicas",
         };
-        _cleanup_(json_object_putp) json_object *list = NULL;
 
-        list = json_object_new_array();
-        if (!list)
-                return -ENOMEM;
-
-        for (size_t i = 0; i < json_length(services); i++) {
-                json_object *s = json_object_array_get_idx(services, i), *o = json_object_new_object();
-
-                if (!o || json_object_array_add(list, o) < 0) {
-                        json_object_put(o);
-                        return -ENOMEM;
-                }
-                for (size_t k = 0; k < MAM_ELEMENTSOF(keys); k++)
-                        json_object_object_add(o, keys[k], json_object_get(json_member(s, keys[k])));
-        }
-        *ret = MAM_TAKE(list);
-        return 0;
+        return json_pick(services, keys, MAM_ELEMENTSOF(keys), ret);
 }
 
 static ExitCode show_limits(Client *c, const char *service) {
