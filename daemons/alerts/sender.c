@@ -8,6 +8,7 @@
 
 #include "alerts/payload.h"
 #include "alerts/post.h"
+#include "libmam/fetch/fetch.h"
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
@@ -16,7 +17,7 @@ typedef struct Receiver {
         Sender *sender;      /* weak */
         char *url;           /* owned; NULL: the slot is free */
         char *origin;        /* owned; what may be logged */
-        Post *post;          /* owned; under way */
+        MamFetch *post;      /* owned; under way */
         unsigned n_failures; /* in a row */
         uint64_t retry_usec; /* not before */
         bool said_failing;
@@ -25,7 +26,7 @@ typedef struct Receiver {
 
 struct Sender {
         AlertTable *table;      /* weak */
-        Poster *poster;         /* owned */
+        MamFetcher *fetcher;    /* owned */
         sd_event_source *timer; /* owned */
         Receiver receivers[RECEIVERS_MAX];
         void (*on_change)(void *userdata);
@@ -49,7 +50,7 @@ static void log_receiver(const Receiver *v, int priority, const char *message_id
 }
 
 static void receiver_clear(Receiver *v) {
-        post_free(v->post);
+        mam_fetch_free(v->post);
         free(v->url);
         free(v->origin);
         *v = (Receiver){ .sender = v->sender };
@@ -59,7 +60,7 @@ static unsigned slot_of(const Receiver *v) {
         return (unsigned) (v - v->sender->receivers);
 }
 
-static void say_failed(Receiver *v, const PostResult *result) {
+static void say_failed(Receiver *v, const MamFetchResult *result) {
         if (v->said_failing)
                 return;
         v->said_failing = true;
@@ -80,7 +81,7 @@ static void say_failed(Receiver *v, const PostResult *result) {
         }
 }
 
-static void say_refused(Receiver *v, const PostResult *result) {
+static void say_refused(Receiver *v, const MamFetchResult *result) {
         if (v->said_refusing)
                 return;
         v->said_refusing = true;
@@ -103,13 +104,14 @@ static void say_well(Receiver *v) {
         v->said_failing = v->said_refusing = false;
 }
 
-static void on_post_ended(const PostResult *result, void *userdata) {
+static void on_post_ended(const MamFetchResult *result, void *userdata) {
+        PostVerdict verdict = post_verdict(result->status, result->is_url_bad);
         uint64_t now = mam_now_monotonic();
         Receiver *v = userdata;
         Sender *s = v->sender;
 
         v->post = NULL; /* freed by whom we return to */
-        switch (result->verdict) {
+        switch (verdict) {
         case POST_DONE:
                 say_well(v);
                 v->n_failures = 0;
@@ -126,7 +128,7 @@ static void on_post_ended(const PostResult *result, void *userdata) {
                 v->retry_usec = now + post_backoff_usec(v->n_failures++, result->retry_after_usec);
                 break;
         }
-        alert_table_arrived(s->table, slot_of(v), result->verdict != POST_RETRY, now);
+        alert_table_arrived(s->table, slot_of(v), verdict != POST_RETRY, now);
         s->on_change(s->userdata);
         sender_look(s);
 }
@@ -138,10 +140,18 @@ static void send(Receiver *v, AlertGroup *g, uint64_t now) {
 
         r = payload_format(&body, g, slot_of(v));
         if (r >= 0)
-                r = post_new(&v->post, s->poster, v->url, body, on_post_ended, v);
+                r =
+                                mam_fetch_new(&v->post,
+                                              s->fetcher,
+                                              &(MamFetchRequest){ .url = v->url,
+                                                                  .body = body,
+                                                                  .body_size = strlen(body),
+                                                                  .content_type = "application/json" },
+                                              on_post_ended,
+                                              v);
         if (r < 0) {
                 g->tried_usec[slot_of(v)] = now;
-                say_failed(v, &(PostResult){ .problem = strerrordesc_np(-r) });
+                say_failed(v, &(MamFetchResult){ .problem = strerrordesc_np(-r) });
                 v->retry_usec = now + post_backoff_usec(v->n_failures++, 0);
                 return;
         }
@@ -205,7 +215,7 @@ int sender_new(Sender **ret,
         s->userdata = userdata;
         for (unsigned i = 0; i < RECEIVERS_MAX; i++)
                 s->receivers[i].sender = s;
-        r = poster_new(&s->poster, event);
+        r = mam_fetcher_new(&s->fetcher, event, "mam-alerts");
         if (r < 0)
                 return r;
         r = sd_event_add_time(event, &s->timer, CLOCK_MONOTONIC, UINT64_MAX, 0, on_timer, s);
@@ -226,7 +236,7 @@ Sender *sender_free(Sender *s) {
         for (unsigned i = 0; i < RECEIVERS_MAX; i++)
                 receiver_clear(&s->receivers[i]);
         sd_event_source_disable_unref(s->timer);
-        poster_free(s->poster);
+        mam_fetcher_free(s->fetcher);
         free(s);
         return NULL;
 }
@@ -244,7 +254,7 @@ static int add_receiver(Sender *s, const char *url) {
         Receiver *v = NULL;
         int r;
 
-        r = post_url_origin(&origin, url);
+        r = mam_fetch_origin(&origin, url);
         if (r < 0)
                 return r;
         for (unsigned i = 0; i < RECEIVERS_MAX && !v; i++) {

@@ -9,6 +9,7 @@
 #include "alerts/payload.h"
 #include "alerts/post.h"
 #include "alerts/table.h"
+#include "libmam/fetch/fetch.h"
 #include "libmam/json/json.h"
 #include "libmam/util/test.h"
 #include "libmam/util/time.h"
@@ -376,7 +377,7 @@ TEST(only_the_origin_of_a_url_is_shown) {
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
                 _cleanup_(mam_freep) char *origin = NULL;
-                int r = post_url_origin(&origin, cases[i].url);
+                int r = mam_fetch_origin(&origin, cases[i].url);
 
                 if (!cases[i].want) {
                         ASSERT_EQ(r, -EINVAL);
