@@ -3,7 +3,8 @@
 """Checks a file in Prometheus text format 0.0.4 strictly and prints its samples.
 
 The client library reads 0.0.4 leniently but OpenMetrics strictly, and the two differ only in the family name of counters and the
-last line: the text is turned into OpenMetrics and given to the strict parser. Exit 77: the library is not installed.
+last line: the text is turned into OpenMetrics and given to the strict parser. A text that ends with "# EOF" is OpenMetrics already: its
+exemplars are printed too. Exit 77: the library is not installed.
 """
 import re
 import sys
@@ -25,6 +26,9 @@ LINE = re.compile(
 def main():
     with open(sys.argv[1], 'rb') as f:
         text = f.read().decode('utf-8')  # strict
+    if text.endswith('# EOF\n'):
+        show(strict(text))
+        return
     assert text.endswith('\n'), 'no newline at the end'
     lines = text[:-1].split('\n')
     for n, line in enumerate(lines, 1):
@@ -40,10 +44,15 @@ def main():
         converted.append(' '.join(word))
     families = list(strict('\n'.join(converted) + '\n# EOF\n'))
     assert len(families) == len(list(lenient(text)))
+    show(families)
+
+
+def show(families):
     for family in families:
         for s in family.samples:
             labels = ','.join(f'{k}={v!r}' for k, v in sorted(s.labels.items()))
-            print(f'{s.name} {{{labels}}} {float(s.value)!r}')
+            exemplar = f' # {s.exemplar.labels} {float(s.exemplar.value)!r}' if s.exemplar else ''
+            print(f'{s.name} {{{labels}}} {float(s.value)!r}{exemplar}')
 
 
 main()

@@ -14,58 +14,19 @@
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/resource.h>
 #include <time.h>
 
-#include "libmam/obs/metrics.h"
+#include "libmam/obs/metrics-internal.h"
 
 #include "mam-build.h"
 
-#define BUCKETS_MAX     (MAM_ELEMENTSOF(latency_bounds))
-#define TABLE_SIZE      256U
 #define LABEL_VALUE_MAX 128U
 
-static const struct {
-        double bound;
-        const char *text;
-} latency_bounds[] = {
+const MetricBound metric_bounds[METRIC_BUCKETS_MAX] = {
         { 0.0005, "0.0005" }, { 0.001, "0.001" }, { 0.0025, "0.0025" }, { 0.005, "0.005" }, { 0.01, "0.01" },
         { 0.025, "0.025" },   { 0.05, "0.05" },   { 0.1, "0.1" },       { 0.25, "0.25" },   { 0.5, "0.5" },
         { 1, "1" },           { 2.5, "2.5" },     { 5, "5" },           { 10, "10" },
-};
-
-struct MamMetric {
-        MamMetricFamily *family; /* weak: the family owns us */
-        double value;            /* histogram: the sum */
-        uint64_t count;          /* histogram */
-        uint64_t *buckets;       /* owned; histogram: not cumulative, BUCKETS_MAX of them */
-        uint32_t hash;
-        MamMetric *same_hash;                 /* weak; next in the hash chain */
-        TAILQ_ENTRY(MamMetric) series;        /* in order of creation */
-        char *values[MAM_METRICS_LABELS_MAX]; /* owned */
-};
-
-struct MamMetricFamily {
-        MamMetricType type;
-        char *name;
-        char *help;
-        char *labels[MAM_METRICS_LABELS_MAX]; /* owned */
-        size_t n_labels;
-        size_t n_series;  /* without the one below */
-        MamMetric *other; /* weak; where updates go once there are too many series, or NULL */
-        MamMetric *table[TABLE_SIZE];
-        TAILQ_HEAD(, MamMetric) series; /* owned */
-        TAILQ_ENTRY(MamMetricFamily) families;
-};
-
-struct MamMetrics {
-        TAILQ_HEAD(, MamMetricFamily) families; /* owned */
-        /* What mam_metrics_add_process() added, or NULL; filled in when formatting. */
-        MamMetric *cpu;
-        MamMetric *resident;
-        MamMetric *virtual;
-        MamMetric *open_fds;
 };
 
 static MamMetric *metric_free(MamMetric *s) {
@@ -75,6 +36,7 @@ static MamMetric *metric_free(MamMetric *s) {
         for (size_t i = 0; i < MAM_METRICS_LABELS_MAX; i++)
                 free(s->values[i]);
         free(s->buckets);
+        free(s->exemplars);
         free(s);
         return NULL;
 }
@@ -287,7 +249,7 @@ static void values_init(LabelValues *v, const MamMetricFamily *f, const char *co
 static MamMetric **family_find(MamMetricFamily *f, const LabelValues *v) {
         MamMetric **p;
 
-        for (p = &f->table[v->hash % TABLE_SIZE]; *p; p = &(*p)->same_hash) {
+        for (p = &f->table[v->hash % METRIC_TABLE_SIZE]; *p; p = &(*p)->same_hash) {
                 bool equal = (*p)->hash == v->hash;
 
                 for (size_t i = 0; i < f->n_labels && equal; i++)
@@ -336,7 +298,7 @@ MamMetric *mam_metric_get(MamMetricFamily *f, const char *const *values) {
                         return NULL;
         }
         if (f->type == MAM_METRIC_HISTOGRAM) {
-                s->buckets = calloc(BUCKETS_MAX, sizeof(uint64_t));
+                s->buckets = calloc(METRIC_BUCKETS_MAX, sizeof(uint64_t));
                 if (!s->buckets)
                         return NULL;
         }
@@ -386,105 +348,50 @@ void mam_metric_set(MamMetric *s, double value) {
         s->value = value;
 }
 
-void mam_metric_observe(MamMetric *s, double value) {
-        if (!s)
-                return;
+/* The bucket that it fell into. */
+static size_t observe(MamMetric *s, double value) {
+        size_t i = 0;
 
         assert(s->family->type == MAM_METRIC_HISTOGRAM);
-        for (size_t i = 0; i < BUCKETS_MAX; i++)
-                if (value <= latency_bounds[i].bound) {
-                        s->buckets[i]++;
-                        break;
-                }
+        while (i < METRIC_BUCKETS_MAX && value > metric_bounds[i].bound)
+                i++;
+        if (i < METRIC_BUCKETS_MAX)
+                s->buckets[i]++;
         s->count++;
         s->value += value;
+        return i;
+}
+
+void mam_metric_observe(MamMetric *s, double value) {
+        if (s)
+                (void) observe(s, value);
+}
+
+void mam_metric_observe_traced(MamMetric *s, double value, const MamTrace *trace) {
+        struct timespec now;
+        MetricExemplar *e;
+        size_t i;
+
+        if (!s)
+                return;
+        i = observe(s, value);
+        if (!trace || (trace->flags & 1) == 0)
+                return;
+
+        if (!s->exemplars)
+                s->exemplars = calloc(METRIC_BUCKETS_MAX + 1, sizeof(*s->exemplars));
+        if (!s->exemplars || clock_gettime(CLOCK_REALTIME, &now) < 0)
+                return; /* the observation counts all the same */
+        e = &s->exemplars[i];
+        memcpy(e->trace_id, trace->trace_id, sizeof(e->trace_id));
+        e->value = value;
+        e->time_sec = (double) now.tv_sec + (double) now.tv_nsec / 1e9;
 }
 
 double mam_metric_value(const MamMetric *s) {
         if (!s)
                 return 0;
         return s->family->type == MAM_METRIC_HISTOGRAM ? (double) s->count : s->value;
-}
-
-static int append_escaped(MamBuffer *b, const char *text, bool quote) {
-        int r;
-
-        while (*text) {
-                size_t plain = strcspn(text, quote ? "\\\n\"" : "\\\n");
-
-                r = mam_buffer_append(b, text, plain);
-                if (r < 0)
-                        return r;
-                text += plain;
-                if (*text == '\0')
-                        break;
-
-                r = mam_buffer_append_string(b, *text == '\n' ? "\\n" : *text == '"' ? "\\\"" : "\\\\");
-                if (r < 0)
-                        return r;
-                text++;
-        }
-        return 0;
-}
-
-static int append_value(MamBuffer *b, double value) {
-        if (isnan(value))
-                return mam_buffer_append_string(b, " NaN\n");
-        if (isinf(value))
-                return mam_buffer_append_string(b, value > 0 ? " +Inf\n" : " -Inf\n");
-        if (fabs(value) < 9007199254740992.0 && value == trunc(value))
-                return mam_buffer_appendf(b, " %.0f\n", value);
-        return mam_buffer_appendf(b, " %.17g\n", value);
-}
-
-/* One line: name, suffix, labels (le may be NULL), value. */
-static int append_sample(
-                MamBuffer *b,
-                const MamMetric *s,
-                const char *suffix,
-                const char *le,
-                double value) {
-        const MamMetricFamily *f = s->family;
-        const char *separator = "{";
-        int r;
-
-        r = mam_buffer_appendf(b, "%s%s", f->name, suffix);
-        for (size_t i = 0; i < f->n_labels && r >= 0; i++) {
-                r = mam_buffer_appendf(b, "%s%s=\"", separator, f->labels[i]);
-                if (r >= 0)
-                        r = append_escaped(b, s->values[i], true);
-                if (r >= 0)
-                        r = mam_buffer_append_string(b, "\"");
-                separator = ",";
-        }
-        if (r >= 0 && le)
-                r = mam_buffer_appendf(b, "%sle=\"%s\"", separator, le);
-        if (r >= 0 && (f->n_labels > 0 || le))
-                r = mam_buffer_append_string(b, "}");
-        if (r < 0)
-                return r;
-        return append_value(b, value);
-}
-
-static int append_series(MamBuffer *b, const MamMetric *s) {
-        uint64_t cumulative = 0;
-        int r;
-
-        if (s->family->type != MAM_METRIC_HISTOGRAM)
-                return append_sample(b, s, "", NULL, s->value);
-
-        for (size_t i = 0; i < BUCKETS_MAX; i++) {
-                cumulative += s->buckets[i];
-                r = append_sample(b, s, "_bucket", latency_bounds[i].text, (double) cumulative);
-                if (r < 0)
-                        return r;
-        }
-        r = append_sample(b, s, "_bucket", "+Inf", (double) s->count);
-        if (r >= 0)
-                r = append_sample(b, s, "_sum", NULL, s->value);
-        if (r >= 0)
-                r = append_sample(b, s, "_count", NULL, (double) s->count);
-        return r;
 }
 
 static double count_open_fds(void) {
@@ -499,7 +406,7 @@ static double count_open_fds(void) {
         return n;
 }
 
-static void process_update(MamMetrics *m) {
+void metrics_update_process(MamMetrics *m) {
         unsigned long long pages_virtual, pages_resident;
         _cleanup_(mam_fclosep) FILE *f = NULL;
         struct rusage usage;
@@ -519,36 +426,6 @@ static void process_update(MamMetrics *m) {
                 mam_metric_set(m->resident, (double) pages_resident * page);
         }
         mam_metric_set(m->open_fds, count_open_fds());
-}
-
-int mam_metrics_format(MamMetrics *m, MamBuffer *ret) {
-        static const char *const types[] = { "counter", "gauge", "histogram" };
-        MamMetricFamily *f;
-        MamMetric *s;
-        int r;
-
-        assert(m);
-        assert(ret);
-        assert(MAM_ELEMENTSOF(types) == _MAM_METRIC_TYPE_MAX);
-
-        process_update(m);
-
-        TAILQ_FOREACH(f, &m->families, families) {
-                r = mam_buffer_appendf(ret, "# HELP %s ", f->name);
-                if (r >= 0)
-                        r = append_escaped(ret, f->help, false);
-                if (r >= 0)
-                        r = mam_buffer_appendf(ret, "\n# TYPE %s %s\n", f->name, types[f->type]);
-                if (r < 0)
-                        return r;
-
-                TAILQ_FOREACH(s, &f->series, series) {
-                        r = append_series(ret, s);
-                        if (r < 0)
-                                return r;
-                }
-        }
-        return 0;
 }
 
 /* Realtime of the process' start, from its age: independent of /proc/stat, which ProcSubset=pid hides. */

@@ -258,6 +258,50 @@ TEST(everything_at_once_passes_the_strict_parser) {
         assert_contains(samples, "mam_build_info {version='");
 }
 
+TEST(openmetrics_has_exemplars_of_sampled_traces) {
+        static const MamTrace sampled = { .trace_id = { 0xab, [15] = 0xcd }, .flags = 1 },
+                              other = { .trace_id = { 0x11 }, .flags = 0 };
+        _cleanup_(mam_metrics_freep) MamMetrics *m = NULL;
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        _cleanup_(mam_freep) char *samples = NULL, *plain = NULL;
+        MamMetricFamily *f;
+
+        ASSERT_OK(mam_metrics_new(&m));
+        ASSERT_OK(
+                        mam_metrics_add(m,
+                                        &f,
+                                        MAM_METRIC_HISTOGRAM,
+                                        "h_seconds",
+                                        "H \"quoted\".",
+                                        VALUES("route", NULL)));
+        mam_metric_observe_traced(mam_metric_get(f, VALUES("/a")), 0.02, &sampled);
+        mam_metric_observe_traced(mam_metric_get(f, VALUES("/a")), 100, &sampled);
+        mam_metric_observe_traced(mam_metric_get(f, VALUES("/a")), 0.0001, &other);
+        mam_metric_observe_traced(mam_metric_get(f, VALUES("/a")), 0.0001, NULL);
+        mam_metric_observe(mam_metric_get(f, VALUES("/b")), 0.02);
+        ASSERT_OK(mam_metrics_add(m, &f, MAM_METRIC_COUNTER, "c_total", "C.", NULL));
+        mam_metric_add(mam_metric_get(f, NULL), 2);
+        ASSERT_OK(mam_metrics_add(m, &f, MAM_METRIC_COUNTER, "odd", "A counter of an odd name.", NULL));
+        mam_metric_add(mam_metric_get(f, NULL), 3);
+
+        plain = format(m);
+        ASSERT_TRUE(!strstr(plain, "trace_id") && !strstr(plain, "# EOF"));
+        assert_contains(plain, "h_seconds_count{route=\"/a\"} 4\n");
+
+        ASSERT_OK(mam_metrics_format_open(m, &b));
+        assert_contains(mam_buffer_bytes(&b), "# TYPE c counter\nc_total 2\n");
+        samples = strict_samples(mam_buffer_bytes(&b));
+        if (!samples)
+                mam_test_skip("python3-prometheus-client is not installed");
+        assert_contains(samples,
+                        "h_seconds_bucket {le='0.025',route='/a'} 3.0 # {'trace_id': 'ab0000000000000000000000000000cd'} 0.02\n");
+        assert_contains(samples,
+                        "h_seconds_bucket {le='+Inf',route='/a'} 4.0 # {'trace_id': 'ab0000000000000000000000000000cd'} 100.0\n");
+        assert_contains(samples, "h_seconds_bucket {le='0.0005',route='/a'} 2.0\n");
+        assert_contains(samples, "h_seconds_bucket {le='0.025',route='/b'} 1.0\n");
+        assert_contains(samples, "odd {} 3.0\n");
+}
+
 static double sample(const char *text, const char *name) {
         const char *p = text;
         size_t n = strlen(name);

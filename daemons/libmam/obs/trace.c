@@ -21,18 +21,21 @@ static bool all_zero(const uint8_t *bytes, size_t size) {
         return true;
 }
 
-/* Two ids per request would be two system calls: a pool makes it one for eight requests. Daemons do not fork
- * without exec, so no two processes ever share what is left in it. */
+/* Three ids per request would be three system calls: a pool makes it one for fifty requests. Daemons do not
+ * fork without exec, so no two processes ever share what is left in it. */
 static void random_bytes(void *ret, size_t size) {
-        static uint8_t pool[256];
+        static uint8_t pool[2048];
         static size_t left;
 
         assert(size <= sizeof(pool));
         if (left < size) {
-                /* Never cut short up to 256 bytes, and blocking only before the kernel's pool was first
-                 * seeded. */
-                while (getrandom(pool, sizeof(pool), 0) != (ssize_t) sizeof(pool))
-                        assert(errno == EINTR);
+                /* Blocks only before the kernel's own pool was first seeded; a signal may cut it short. */
+                for (size_t n = 0; n < sizeof(pool);) {
+                        ssize_t k = getrandom(pool + n, sizeof(pool) - n, 0);
+
+                        assert(k > 0 || errno == EINTR);
+                        n += k > 0 ? (size_t) k : 0;
+                }
                 left = sizeof(pool);
         }
         left -= size;
