@@ -39,12 +39,18 @@ static const MamJwks *fixed_keys(void) {
 
 static void check_token(const char *token, size_t size) {
         _cleanup_(mam_jwt_claims_done) MamJwtClaims c = { 0 };
+        char issuer[64];
         int r;
 
         r = mam_jwt_verify(&c, fixed_keys(), token, size, "mam", "mam", 1700000000);
         CHECK(r == -ENOMEM || (r >= 0 && r < _MAM_JWT_RESULT_MAX));
         CHECK(r == MAM_JWT_OK || !c.all);
         CHECK(r != MAM_JWT_OK || (c.subject && c.expires_sec + 60 > 1700000000));
+        /* Who is asked for keys by what a token claims gets the one that verifies it. */
+        CHECK(!mam_jwt_claimed_issuer(issuer, sizeof(issuer), token, size) ||
+              strlen(issuer) < sizeof(issuer));
+        CHECK(r != MAM_JWT_OK ||
+              (mam_jwt_claimed_issuer(issuer, sizeof(issuer), token, size) && strcmp(issuer, "mam") == 0));
 }
 
 static void check_keys(const char *json, size_t size) {

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The body of a request, as the server reads it
- *
- * Nothing is read before somebody asks; 100 Continue is sent then. What nobody asked for is dropped after
- * the answer, so that the connection can be used again.
+ * The body of a request, as the handler reads it and carriers deliver it
  */
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#include "libmam/http/http-connection.h"
+#include "libmam/http/http-exchange.h"
 
-bool http_body_is_wanted(const HttpConnection *c) {
-        const MamHttpExchange *x = c->exchange;
-
-        if (!x)
-                return c->framing != MAM_HTTP_BODY_NONE && !c->closing;
-        return x->body_mode == HTTP_BODY_COLLECT || (x->body_mode == HTTP_BODY_STREAM && !x->body_paused);
+bool http_exchange_wants_body(const MamHttpExchange *x) {
+        return (x->body_mode == HTTP_BODY_COLLECT || x->body_mode == HTTP_BODY_STREAM) && !x->body_paused &&
+               !x->aborted;
 }
 
-void http_body_fail(HttpConnection *c, int error, unsigned status, const char *reason) {
-        MamHttpExchange *x = c->exchange;
+bool http_exchange_body_has_ended(const MamHttpExchange *x) {
+        return x->body_mode == HTTP_BODY_ENDED;
+}
+
+void http_exchange_body_fail(MamHttpExchange *x, int error, unsigned status, const char *reason) {
         HttpBodyMode mode;
 
         assert(x);
@@ -30,7 +27,7 @@ void http_body_fail(HttpConnection *c, int error, unsigned status, const char *r
 
         mode = x->body_mode;
         x->body_mode = HTTP_BODY_ENDED;
-        x->close = true; /* where the next request begins is not known any more */
+        x->body_failed = true; /* where the next request begins is not known any more */
         if (mode == HTTP_BODY_COLLECT) {
                 (void) x->on_collected(x, NULL, 0, error, x->body_userdata);
         } else if (mode == HTTP_BODY_STREAM) {
@@ -44,38 +41,71 @@ void http_body_fail(HttpConnection *c, int error, unsigned status, const char *r
         }
 }
 
-/* The body is wrong. Without an exchange its answer was given already and only the connection suffers. */
-static bool refuse(HttpConnection *c, int error, unsigned status, const char *reason) {
-        if (c->exchange) {
-                http_body_fail(c, error, status, reason);
-        } else {
-                c->closing = c->linger = true;
-        }
-        return true;
-}
-
-static void deliver(MamHttpExchange *x, MamHttpRange piece) {
-        HttpConnection *c = x->connection;
+void http_exchange_deliver(MamHttpExchange *x, const char *data, size_t size) {
         int r;
 
+        assert(http_exchange_wants_body(x));
+        assert(size > 0);
+
+        x->body_seen += size;
+        if (x->body_seen > x->body_max && !x->upgraded) {
+                http_exchange_body_fail(x, -EMSGSIZE, 413, "the request's body is larger than allowed");
+                return;
+        }
         if (x->body_mode == HTTP_BODY_COLLECT) {
-                r = mam_buffer_append(&x->body, piece.data, piece.size);
+                r = mam_buffer_append(&x->body, data, size);
                 if (r < 0)
-                        http_body_fail(c, r, 503, "out of memory");
+                        http_exchange_body_fail(x, r, 503, "out of memory");
                 return;
         }
 
-        r = x->on_body(x, piece.data, piece.size, 0, x->body_userdata);
+        r = x->on_body(x, data, size, 0, x->body_userdata);
         if (r < 0) {
                 x->body_mode = HTTP_BODY_ENDED;
                 http_exchange_fail(x, 500, NULL);
         }
 }
 
-static void deliver_end(MamHttpExchange *x) {
-        HttpBodyMode mode = x->body_mode;
-        int r;
+/* One allocation holds the fields and their text. */
+static int copy_trailers(MamHttpExchange *x, const MamHttpField *fields, size_t n) {
+        size_t size = n * sizeof(*fields);
+        char *p;
 
+        for (size_t i = 0; i < n; i++)
+                size += fields[i].name.size + fields[i].value.size + 2;
+        x->trailers = malloc(size);
+        if (!x->trailers)
+                return -ENOMEM;
+
+        p = (char *) (x->trailers + n);
+        for (size_t i = 0; i < n; i++) {
+                MamHttpField *f = &x->trailers[i];
+
+                f->name = (MamHttpRange){ p, fields[i].name.size };
+                p = mempcpy(p, fields[i].name.data, f->name.size);
+                *p++ = '\0';
+                f->value = (MamHttpRange){ p, fields[i].value.size };
+                p = mempcpy(p, fields[i].value.data, f->value.size);
+                *p++ = '\0';
+        }
+        x->n_trailers = n;
+        return 0;
+}
+
+void http_exchange_deliver_end(MamHttpExchange *x, const MamHttpField *trailers, size_t n_trailers) {
+        HttpBodyMode mode;
+        int r = 0;
+
+        assert(http_exchange_wants_body(x));
+
+        if (n_trailers > 0)
+                r = copy_trailers(x, trailers, n_trailers);
+        if (r < 0) {
+                http_exchange_body_fail(x, r, 503, "out of memory");
+                return;
+        }
+
+        mode = x->body_mode;
         x->body_mode = HTTP_BODY_ENDED;
         if (mode == HTTP_BODY_COLLECT) {
                 r = x->on_collected(x, mam_buffer_bytes(&x->body), x->body.size, 0, x->body_userdata);
@@ -86,61 +116,61 @@ static void deliver_end(MamHttpExchange *x) {
                 http_exchange_fail(x, 500, NULL);
 }
 
-static bool invite(HttpConnection *c, MamHttpExchange *x) {
-        static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        struct iovec iov = { (void *) text, sizeof(text) - 1 };
+int mam_http_exchange_read_body(
+                MamHttpExchange *x,
+                uint64_t max,
+                MamHttpCollected callback,
+                void *userdata) {
+        assert(x);
+        assert(callback);
 
-        if (!x->head.expect_continue || c->asked)
-                return false;
-        c->asked = true;
-        return !x->started && http_connection_put(c, &iov, 1) >= 0;
+        if (x->body_mode != HTTP_BODY_UNASKED)
+                return -EALREADY;
+        if (max > 0)
+                x->body_max = max;
+        x->body_mode = HTTP_BODY_COLLECT;
+        x->on_collected = callback;
+        x->body_userdata = userdata;
+        x->carrier->ops->want_body(x->carrier);
+        return 0;
 }
 
-bool http_body_step(HttpConnection *c) {
-        MamHttpExchange *x = c->exchange;
-        uint64_t max = x ? x->body_max : c->server->options.body_max;
-        const char *reason = "malformed body";
-        MamHttpRange piece;
-        bool done;
+void mam_http_exchange_set_body_max(MamHttpExchange *x, uint64_t max) {
+        assert(x);
 
-        if (x && c->framing == MAM_HTTP_BODY_NONE) {
-                deliver_end(x);
-                return true;
-        }
-        if (c->framing == MAM_HTTP_BODY_LENGTH && (c->body_seen > max || c->body_left > max - c->body_seen))
-                return refuse(c, -EMSGSIZE, 413, "the request's body is larger than allowed");
-        if (c->input.size == 0) {
-                if (c->eof)
-                        return refuse(c, -EPIPE, 0, NULL);
-                return x && invite(c, x);
-        }
+        x->body_max = max;
+}
 
-        if (c->framing == MAM_HTTP_BODY_LENGTH) {
-                piece.data = c->input.view;
-                piece.size = c->input.size < c->body_left ? c->input.size : (size_t) c->body_left;
-                c->body_left -= piece.size;
-                done = c->body_left == 0;
-                http_input_consume(&c->input, piece.size);
-        } else {
-                ssize_t n = mam_http_chunked_decode(
-                                &c->chunked,
-                                c->input.view,
-                                c->input.size,
-                                &piece,
-                                &done,
-                                &reason);
+int mam_http_exchange_stream_body(MamHttpExchange *x, MamHttpBodyCallback callback, void *userdata) {
+        assert(x);
+        assert(callback);
 
-                if (n < 0)
-                        return refuse(c, -EBADMSG, 400, reason);
-                http_input_consume(&c->input, (size_t) n);
-        }
+        if (x->body_mode != HTTP_BODY_UNASKED)
+                return -EALREADY;
+        x->body_mode = HTTP_BODY_STREAM;
+        x->on_body = callback;
+        x->body_userdata = userdata;
+        x->carrier->ops->want_body(x->carrier);
+        return 0;
+}
 
-        c->body_seen += piece.size;
-        if (c->body_seen > max)
-                return refuse(c, -EMSGSIZE, 413, "the request's body is larger than allowed");
-        if (done)
-                c->framing = MAM_HTTP_BODY_NONE;
-        if (x && piece.size > 0)
-                deliver(x, piece);
-        return true;
+void mam_http_exchange_pause_body(MamHttpExchange *x) {
+        assert(x);
+
+        x->body_paused = true;
+}
+
+void mam_http_exchange_resume_body(MamHttpExchange *x) {
+        assert(x);
+
+        x->body_paused = false;
+        x->carrier->ops->want_body(x->carrier);
+}
+
+const MamHttpField *mam_http_exchange_trailers(const MamHttpExchange *x, size_t *ret_n) {
+        assert(x);
+        assert(ret_n);
+
+        *ret_n = x->n_trailers;
+        return x->trailers;
 }

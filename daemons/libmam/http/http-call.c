@@ -12,11 +12,15 @@
 
 #include "libmam/http/http-channel.h"
 #include "libmam/http/http-chars.h"
+#include "libmam/http/native-frames.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
+#include "libmam/util/zalloc.h"
 
 #define CALL_TIMEOUT_USEC (30 * MAM_USEC_PER_SEC)
-#define CALL_HEAD_MAX     65536U
+#define CALL_HEAD_MAX     NATIVE_HEAD_MAX
+#define CALL_HEAD_ROOM    768U /* for the fields of most requests, so that they need one allocation */
+#define CALL_TRAILERS_MAX 16384U
 
 static bool is_one_of(const char *s, const char *const *list, size_t n) {
         for (size_t i = 0; i < n; i++) {
@@ -42,6 +46,7 @@ int mam_http_call_new(
         static const char *const idempotent[] = { "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE" };
         static const char *const with_body[] = { "POST", "PUT", "PATCH" };
         _cleanup_(mam_http_call_freep) MamHttpCall *call = NULL;
+        char *p;
         int r;
 
         assert(ret);
@@ -56,7 +61,7 @@ int mam_http_call_new(
             *http_skip(target, target + strlen(target), HTTP_CHAR_TARGET) != '\0')
                 return -EINVAL;
 
-        call = calloc(1, sizeof(*call));
+        call = mam_zalloc(sizeof(*call));
         if (!call)
                 return -ENOMEM;
         call->item.on_event = on_deferred;
@@ -69,32 +74,31 @@ int mam_http_call_new(
         call->idempotent = is_one_of(method, idempotent, MAM_ELEMENTSOF(idempotent));
         call->wants_length = is_one_of(method, with_body, MAM_ELEMENTSOF(with_body));
 
-        r = mam_buffer_append_string(&call->head, method);
-        if (r >= 0)
-                r = mam_buffer_append(&call->head, " ", 1);
-        if (r >= 0)
-                r = mam_buffer_append_string(&call->head, target);
-        if (r >= 0)
-                r = mam_buffer_append_string(&call->head, " HTTP/1.1\r\n");
+        call->method_size = strlen(method);
+        call->target_size = strlen(target);
+        if (call->method_size > UINT16_MAX || call->target_size > UINT16_MAX)
+                return -ENOBUFS;
+        r = mam_buffer_reserve(
+                        &call->head,
+                        NATIVE_REQUEST_SIZE + call->method_size + 1 + call->target_size + 1 + CALL_HEAD_ROOM,
+                        &p);
         if (r < 0)
                 return r;
+        p = mempcpy(p + NATIVE_REQUEST_SIZE, method, call->method_size + 1);
+        (void) memcpy(p, target, call->target_size + 1);
+        mam_buffer_commit(&call->head, NATIVE_REQUEST_SIZE + call->method_size + 1 + call->target_size + 1);
 
         *ret = MAM_TAKE(call);
         return 0;
 }
 
-/* The call leaves its client and channel; a channel that it leaves in mid-message can serve nobody any more.
- */
+/* The call leaves its client and what carries it. */
 static void detach(MamHttpCall *call) {
-        HttpChannel *ch = MAM_TAKE(call->channel);
+        HttpLink *l = MAM_TAKE(call->link);
 
-        if (ch) {
-                ch->call = NULL;
-                if (ch->running) {
-                        ch->failed = true; /* freed when its run ends */
-                } else {
-                        http_channel_free(ch);
-                }
+        if (l) {
+                call->sent |= l->ops->is_sent(l);
+                l->ops->leave(l);
         }
         if (call->client) {
                 if (call->listed)
@@ -114,6 +118,9 @@ MamHttpCall *mam_http_call_free(MamHttpCall *call) {
                 detach(call);
         mam_buffer_done(&call->head);
         mam_buffer_done(&call->body);
+        mam_buffer_done(&call->trailers);
+        mam_buffer_done(&call->text);
+        free(call->upgrade);
         free(call);
         return NULL;
 }
@@ -123,37 +130,95 @@ void http_call_end(MamHttpCall *call, int error) {
         call->callbacks.on_end(call, error, call->userdata);
 }
 
+const char *http_call_method(const MamHttpCall *call) {
+        return mam_buffer_bytes(&call->head) + NATIVE_REQUEST_SIZE;
+}
+
+const char *http_call_target(const MamHttpCall *call) {
+        return http_call_method(call) + call->method_size + 1;
+}
+
+const char *http_call_fields(const MamHttpCall *call) {
+        return http_call_target(call) + call->target_size + 1;
+}
+
+int64_t http_call_length(const MamHttpCall *call) {
+        return call->streaming ? call->content_length : (int64_t) call->body.size;
+}
+
+void http_call_move(MamHttpCall *call, const MamBuffer *out) {
+        HttpLink *l = MAM_TAKE(call->link);
+        int r;
+
+        if (l)
+                l->ops->leave(l);
+        r = http_channel_attach(call, false);
+        if (r >= 0 && out->size > 0)
+                r = call->link->ops->write(call->link, mam_buffer_bytes(out), out->size);
+        if (r >= 0 && call->body_ended)
+                r = call->link->ops->end_body(call->link);
+        if (r < 0)
+                http_call_end(call, r);
+}
+
+/* Fields that two protocols would understand differently, or that frame a message, are not the owner's. */
+static int add_legal_field(MamBuffer *b, unsigned *n, MamHttpRange name, MamHttpRange value) {
+        size_t size = NATIVE_FIELD_OVERHEAD + name.size + value.size;
+        char *p;
+        int r;
+
+        if (*n >= MAM_HTTP_FIELDS_MAX || name.size > UINT16_MAX || value.size > UINT16_MAX)
+                return -ENOBUFS;
+
+        r = mam_buffer_reserve(b, size, &p);
+        if (r < 0)
+                return r;
+        (void) native_field_format(p, name, value);
+        mam_buffer_commit(b, size);
+        (*n)++;
+        return 0;
+}
+
+static int add_field(MamBuffer *b, unsigned *n, MamHttpRange name, MamHttpRange value) {
+        if (!mam_http_is_token(name.data, name.size) || !mam_http_is_field_value(value.data, value.size))
+                return -EINVAL;
+        if (native_field_is_refused(name))
+                return -EINVAL;
+        return add_legal_field(b, n, name, value);
+}
+
+int mam_http_call_add_legal_field(MamHttpCall *call, MamHttpRange name, MamHttpRange value) {
+        assert(call);
+
+        return call->started ? -EALREADY : add_legal_field(&call->head, &call->n_fields, name, value);
+}
+
 int mam_http_call_add_field_range(MamHttpCall *call, MamHttpRange name, MamHttpRange value) {
-        static const char *const own[] = { "Content-Length", "Transfer-Encoding", "Connection" };
-        char *start, *p;
         int r;
 
         assert(call);
 
         if (call->started)
                 return -EALREADY;
-        if (!mam_http_is_token(name.data, name.size) || !mam_http_is_field_value(value.data, value.size))
-                return -EINVAL;
-        for (size_t i = 0; i < MAM_ELEMENTSOF(own); i++) {
-                if (mam_http_range_equal_fold(name, own[i]))
-                        return -EINVAL;
-        }
-        if (mam_http_range_equal_fold(name, "Host")) {
+        if (name.size == 4 && mam_http_range_equal_fold(name, "Host")) {
                 if (call->has_host)
                         return -EINVAL;
-                call->has_host = true;
-        }
-
-        r = mam_buffer_reserve(&call->head, name.size + value.size + 4, &start);
-        if (r < 0)
+                r = add_field(&call->head, &call->n_fields, name, value);
+                call->has_host = r >= 0;
                 return r;
-        p = mempcpy(start, name.data, name.size);
-        p = mempcpy(p, ": ", 2);
-        if (value.size > 0)
-                p = mempcpy(p, value.data, value.size);
-        (void) mempcpy(p, "\r\n", 2);
-        mam_buffer_commit(&call->head, name.size + value.size + 4);
-        return 0;
+        }
+        return add_field(&call->head, &call->n_fields, name, value);
+}
+
+int mam_http_call_add_trailer(MamHttpCall *call, MamHttpRange name, MamHttpRange value) {
+        assert(call);
+
+        if (!call->streaming)
+                return -EINVAL;
+        if (call->body_ended)
+                return -EALREADY;
+        call->trailers.max = CALL_TRAILERS_MAX;
+        return add_field(&call->trailers, &call->n_trailers, name, value);
 }
 
 int mam_http_call_add_field(MamHttpCall *call, const char *name, const char *value) {
@@ -194,23 +259,6 @@ void mam_http_call_set_timeout(MamHttpCall *call, uint64_t usec) {
         call->timeout_usec = usec;
 }
 
-static int finish_head(MamHttpCall *call) {
-        int r = 0;
-
-        if (!call->has_host)
-                r = mam_http_call_add_field(call, "Host", call->client->host);
-        if (r >= 0 && call->streaming && call->content_length < 0) {
-                r = mam_buffer_append_string(&call->head, "Transfer-Encoding: chunked\r\n");
-        } else if (r >= 0 && (call->streaming || call->wants_length)) {
-                r = mam_buffer_appendf(
-                                &call->head,
-                                "Content-Length: %llu\r\n",
-                                call->streaming ? (unsigned long long) call->content_length
-                                                : (unsigned long long) call->body.size);
-        }
-        return r < 0 ? r : mam_buffer_append(&call->head, "\r\n", 2);
-}
-
 int mam_http_call_start(MamHttpCall *call) {
         MamHttpClient *c;
         int r;
@@ -222,9 +270,11 @@ int mam_http_call_start(MamHttpCall *call) {
         c = call->client;
         if (c->closed)
                 return -ECANCELED;
-        r = finish_head(call);
-        if (r < 0)
-                return r;
+        if (!call->has_host) {
+                r = mam_http_call_add_field(call, "Host", c->host);
+                if (r < 0)
+                        return r;
+        }
 
         call->started = true;
         call->listed = true;
@@ -233,7 +283,7 @@ int mam_http_call_start(MamHttpCall *call) {
                 call->deadline_usec = MAM_USEC_INFINITY;
         http_client_arm(c, call->deadline_usec);
 
-        r = http_channel_attach(call, false);
+        r = http_client_attach(call);
         if (r < 0) {
                 call->error = r;
                 http_poll_defer(c->poll, &call->item);
@@ -242,61 +292,48 @@ int mam_http_call_start(MamHttpCall *call) {
 }
 
 int mam_http_call_write(MamHttpCall *call, const void *data, size_t size) {
-        HttpChannel *ch;
-        int r = 0;
+        HttpLink *l;
+        int r;
 
         assert(call);
         assert(data || size == 0);
 
         if (!call->started || !call->streaming || call->body_ended)
                 return -EINVAL;
-        ch = call->channel;
-        if (!ch || ch->failed)
+        l = call->link;
+        if (!l)
                 return call->client ? 0 : -EPIPE; /* on_end is under way */
         if (call->content_length >= 0 && size > (uint64_t) call->content_length - call->body_written)
                 return -EMSGSIZE;
-
-        if (size > 0 && call->content_length < 0)
-                r = mam_buffer_appendf(&ch->out, "%zx\r\n", size);
-        if (r >= 0)
-                r = mam_buffer_append(&ch->out, data, size);
-        if (r >= 0 && size > 0 && call->content_length < 0)
-                r = mam_buffer_append(&ch->out, "\r\n", 2);
-        if (r < 0) {
-                ch->failed = true; /* half a chunk is of no use */
-                http_channel_defer(ch);
-                return r;
-        }
-        call->body_written += size;
-        http_channel_defer(ch);
-
-        if (ch->out.size <= HTTP_CHANNEL_OUT_HIGH)
+        if (size == 0)
                 return 1;
-        call->want_writable = true;
-        return 0;
+
+        r = l->ops->write(l, data, size);
+        if (r < 0)
+                return r;
+        call->body_written += size;
+        call->want_writable |= r == 0;
+        return r;
 }
 
 int mam_http_call_end_body(MamHttpCall *call) {
-        HttpChannel *ch;
+        HttpLink *l;
         int r;
 
         assert(call);
 
         if (!call->started || !call->streaming || call->body_ended)
                 return -EINVAL;
-        ch = call->channel;
-        if (!ch || ch->failed)
+        l = call->link;
+        if (!l)
                 return call->client ? 0 : -EPIPE;
         if (call->content_length >= 0 && call->body_written < (uint64_t) call->content_length)
                 return -EBADMSG;
 
-        if (call->content_length < 0) {
-                r = mam_buffer_append(&ch->out, "0\r\n\r\n", 5);
-                if (r < 0)
-                        return r;
-        }
+        r = l->ops->end_body(l);
+        if (r < 0)
+                return r;
         call->body_ended = true;
-        http_channel_defer(ch);
         return 0;
 }
 
@@ -310,12 +347,12 @@ void mam_http_call_resume(MamHttpCall *call) {
         assert(call);
 
         call->paused = false;
-        if (call->channel)
-                http_channel_defer(call->channel);
+        if (call->link)
+                call->link->ops->resume(call->link);
 }
 
 bool mam_http_call_is_sent(const MamHttpCall *call) {
         assert(call);
 
-        return call->sent;
+        return call->sent || (call->link && call->link->ops->is_sent(call->link));
 }

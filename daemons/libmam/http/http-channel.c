@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "libmam/http/http-channel.h"
+#include "libmam/http/native-frames.h"
 #include "libmam/util/macro.h"
 
 MAM_DEFINE_CLEANUP(HttpChannel, http_channel_free);
@@ -44,12 +45,14 @@ HttpChannel *http_channel_free(HttpChannel *ch) {
                 c->n_idle--;
         } else
                 TAILQ_REMOVE(&c->busy, ch, channels);
-        c->n_channels--;
+        if (!ch->upgraded)
+                c->n_channels--;
         http_poll_forget(c->poll, &ch->item);
         if (ch->fd >= 0)
                 close(ch->fd);
         mam_buffer_done(&ch->input.kept);
         mam_buffer_done(&ch->out);
+        mam_buffer_done(&ch->trailers);
         free(ch);
         return NULL;
 }
@@ -61,9 +64,136 @@ static bool is_quiet(const HttpChannel *ch) {
         return recv(ch->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+static HttpChannel *channel_of(const HttpLink *l) {
+        return (HttpChannel *) ((const char *) l - offsetof(HttpChannel, link));
+}
+
+static int link_write(HttpLink *l, const void *data, size_t size) {
+        HttpChannel *ch = channel_of(l);
+        bool chunked = l->call->content_length < 0 && !ch->upgraded;
+        int r = 0;
+
+        if (ch->failed)
+                return 0;
+        if (chunked)
+                r = mam_buffer_appendf(&ch->out, "%zx\r\n", size);
+        if (r >= 0)
+                r = mam_buffer_append(&ch->out, data, size);
+        if (r >= 0 && chunked)
+                r = mam_buffer_append(&ch->out, "\r\n", 2);
+        if (r < 0)
+                fail(ch, r); /* half a chunk is of no use */
+        http_channel_defer(ch);
+        return r < 0 ? r : ch->out.size <= HTTP_CHANNEL_OUT_HIGH;
+}
+
+static int put_field(MamBuffer *to, MamHttpRange name, MamHttpRange value) {
+        char *p;
+        int r;
+
+        r = mam_buffer_reserve(to, name.size + value.size + 4, &p);
+        if (r < 0)
+                return r;
+        p = mempcpy(p, name.data, name.size);
+        p = mempcpy(p, ": ", 2);
+        p = mempcpy(p, value.data, value.size);
+        (void) memcpy(p, "\r\n", 2);
+        mam_buffer_commit(to, name.size + value.size + 4);
+        return 0;
+}
+
+static int put_fields(MamBuffer *to, const char *fields, unsigned n) {
+        MamHttpRange name, value;
+        int r = 0;
+
+        while (n-- > 0 && r >= 0) {
+                fields = native_field_next(fields, &name, &value);
+                r = put_field(to, name, value);
+        }
+        return r;
+}
+
+static int link_end_body(HttpLink *l) {
+        HttpChannel *ch = channel_of(l);
+        const MamHttpCall *call = l->call;
+        int r = 0;
+
+        if (ch->failed)
+                return 0;
+        if (call->content_length < 0 && !ch->upgraded) {
+                r = mam_buffer_append(&ch->out, "0\r\n", 3);
+                if (r >= 0)
+                        r = put_fields(&ch->out, mam_buffer_bytes(&call->trailers), call->n_trailers);
+                if (r >= 0)
+                        r = mam_buffer_append(&ch->out, "\r\n", 2);
+        }
+        if (r < 0)
+                fail(ch, r);
+        http_channel_defer(ch);
+        return r;
+}
+
+static void link_resume(HttpLink *l) {
+        http_channel_defer(channel_of(l));
+}
+
+static bool link_is_sent(const HttpLink *l) {
+        return l->call->sent;
+}
+
+/* A channel that a call leaves in mid-message can serve nobody any more. */
+static void link_leave(HttpLink *l) {
+        HttpChannel *ch = channel_of(l);
+
+        l->call = NULL;
+        if (ch->running) {
+                ch->failed = true; /* freed when its run ends */
+        } else {
+                http_channel_free(ch);
+        }
+}
+
+static const HttpLinkOps link_ops = {
+        .write = link_write,
+        .end_body = link_end_body,
+        .resume = link_resume,
+        .is_sent = link_is_sent,
+        .leave = link_leave,
+};
+
+/* The head as it is sent. */
+static int write_text(MamHttpCall *call) {
+        bool chunked = call->streaming && call->content_length < 0;
+        MamBuffer *t = &call->text;
+        char *p;
+        int r;
+
+        if (t->size > 0)
+                return 0;
+        r = mam_buffer_reserve(t, call->head.size + 64, &p); /* hardly more than this */
+        if (r < 0)
+                return r;
+        p = mempcpy(p, http_call_method(call), call->method_size);
+        *p++ = ' ';
+        p = mempcpy(p, http_call_target(call), call->target_size);
+        (void) memcpy(p, " HTTP/1.1\r\n", 11);
+        mam_buffer_commit(t, call->method_size + 1 + call->target_size + 11);
+
+        r = put_fields(t, http_call_fields(call), call->n_fields);
+        if (r >= 0 && call->upgrade)
+                r = mam_buffer_appendf(t, "Connection: upgrade\r\nUpgrade: %s\r\n", call->upgrade);
+        if (r >= 0 && chunked) {
+                r = mam_buffer_append_string(t, "Transfer-Encoding: chunked\r\n");
+        } else if (r >= 0 && (call->streaming || call->wants_length)) {
+                r = mam_buffer_appendf(t, "Content-Length: %lld\r\n", (long long) http_call_length(call));
+        }
+        return r < 0 ? r : mam_buffer_append(t, "\r\n", 2);
+}
+
 static void assign(HttpChannel *ch, MamHttpCall *call) {
-        call->channel = ch;
-        ch->call = call;
+        call->link = &ch->link;
+        call->written = 0;
+        ch->link.call = call;
         ch->answered = ch->head_done = ch->keep = ch->mute = false;
         ch->head_seen = 0;
         ch->n_interim = 0;
@@ -104,6 +234,7 @@ static int open_channel(HttpChannel **ret, MamHttpClient *c) {
         if (!ch)
                 return -ENOMEM;
         ch->item.on_event = on_event;
+        ch->link.ops = &link_ops;
         ch->client = c;
         ch->fd = -EBADF;
         c->n_channels++;
@@ -139,6 +270,9 @@ int http_channel_attach(MamHttpCall *call, bool fresh) {
 
         assert(call);
 
+        r = write_text(call);
+        if (r < 0)
+                return r;
         if (!fresh)
                 ch = take_idle(call->client, call->idempotent);
         if (!ch) {
@@ -179,22 +313,22 @@ static void finish_connect(HttpChannel *ch) {
 }
 
 static bool is_written(const HttpChannel *ch) {
-        const MamHttpCall *call = ch->call;
+        const MamHttpCall *call = ch->link.call;
 
-        return call->written == call->head.size + call->body.size && ch->out.size == 0 &&
+        return call->written == call->text.size + call->body.size && ch->out.size == 0 &&
                (!call->streaming || call->body_ended);
 }
 
 /* Head, body and what was streamed so far, in one call. */
 static void send_request(HttpChannel *ch) {
-        MamHttpCall *call = ch->call;
-        size_t head = call->head.size, body = call->body.size, all = head + body, total, step;
+        MamHttpCall *call = ch->link.call;
+        size_t head = call->text.size, body = call->body.size, all = head + body, total, step;
         struct iovec iov[3];
         struct msghdr m = { .msg_iov = iov };
         ssize_t n;
 
         if (call->written < head) {
-                iov[m.msg_iovlen++] = (struct iovec){ (char *) mam_buffer_bytes(&call->head) + call->written,
+                iov[m.msg_iovlen++] = (struct iovec){ (char *) mam_buffer_bytes(&call->text) + call->written,
                                                       head - call->written };
         }
         if (call->written < all && body > 0) {
@@ -237,7 +371,7 @@ static void send_request(HttpChannel *ch) {
 }
 
 static bool tell_writable(HttpChannel *ch) {
-        MamHttpCall *call = ch->call;
+        MamHttpCall *call = ch->link.call;
 
         if (!call || !call->want_writable || call->body_ended || ch->out.size > HTTP_CHANNEL_OUT_LOW)
                 return false;
@@ -249,7 +383,7 @@ static bool tell_writable(HttpChannel *ch) {
 
 /* Is this the answer's head? true: go on with what follows it. */
 static bool read_head(HttpChannel *ch) {
-        MamHttpCall *call = ch->call;
+        MamHttpCall *call = ch->link.call;
         HttpInput *in = &ch->input;
         size_t max = ch->client->options.head_max;
         MamHttpHead head;
@@ -268,9 +402,8 @@ static bool read_head(HttpChannel *ch) {
         }
 
         ch->head_seen = 0;
-        if (head.status < 200) {
-                /* We never ask for a switch of protocols. */
-                if (head.status == 101 || ++ch->n_interim > HTTP_CHANNEL_INTERIM_MAX)
+        if (head.status < 200 && head.status != 101) {
+                if (++ch->n_interim > HTTP_CHANNEL_INTERIM_MAX)
                         fail(ch, -EBADMSG);
                 http_input_consume(in, (size_t) n);
                 return !ch->failed;
@@ -281,7 +414,9 @@ static bool read_head(HttpChannel *ch) {
         ch->framing = head.framing;
         ch->body_left = head.content_length;
         ch->chunked = (MamHttpChunked) MAM_HTTP_CHUNKED_INIT;
-        if (call->callbacks.on_head)
+        if (head.status == 101)
+                r = http_channel_upgrade(ch, &head);
+        if (r >= 0 && call->callbacks.on_head)
                 r = call->callbacks.on_head(call, &head, call->userdata);
         if (r < 0)
                 fail(ch, r);
@@ -289,8 +424,22 @@ static bool read_head(HttpChannel *ch) {
         return !ch->failed;
 }
 
+/* The decoder has checked and bounded them. Fields that must not stand there are a reason to ignore them. */
+static void tell_trailers(HttpChannel *ch) {
+        _cleanup_(mam_buffer_done) MamBuffer text = ch->trailers;
+        MamHttpField fields[MAM_HTTP_TRAILERS_MAX];
+        MamHttpCall *call = ch->link.call;
+        size_t n = 0;
+
+        ch->trailers = (MamBuffer) MAM_BUFFER_INIT;
+        if (!call || ch->failed || !call->callbacks.on_trailers)
+                return;
+        if (mam_http_parse_trailers(fields, &n, mam_buffer_bytes(&text), text.size, NULL) >= 0 && n > 0)
+                call->callbacks.on_trailers(call, fields, n, call->userdata);
+}
+
 static bool read_body(HttpChannel *ch) {
-        MamHttpCall *call = ch->call;
+        MamHttpCall *call = ch->link.call;
         HttpInput *in = &ch->input;
         MamHttpRange piece = { in->view, in->size };
         bool done = false;
@@ -299,10 +448,15 @@ static bool read_body(HttpChannel *ch) {
         if (ch->framing == MAM_HTTP_BODY_CHUNKED) {
                 ssize_t n = mam_http_chunked_decode(&ch->chunked, in->view, in->size, &piece, &done, NULL);
 
+                MamHttpRange trailers;
+
                 if (n < 0) {
                         fail(ch, -EBADMSG);
                         return false;
                 }
+                trailers = mam_http_chunked_trailers(&ch->chunked, in->view);
+                if (trailers.size > 0)
+                        r = mam_buffer_append(&ch->trailers, trailers.data, trailers.size);
                 http_input_consume(in, (size_t) n);
         } else {
                 if (ch->framing == MAM_HTTP_BODY_LENGTH) {
@@ -316,21 +470,23 @@ static bool read_body(HttpChannel *ch) {
         if (done)
                 ch->framing = MAM_HTTP_BODY_NONE;
 
-        if (piece.size > 0 && call->callbacks.on_data)
+        if (r >= 0 && piece.size > 0 && call->callbacks.on_data)
                 r = call->callbacks.on_data(call, piece.data, piece.size, call->userdata);
         if (r < 0)
                 fail(ch, r);
+        if (done && ch->trailers.size > 0)
+                tell_trailers(ch);
         return !ch->failed;
 }
 
 /* true: the answer is complete. */
 static bool read_answer(HttpChannel *ch) {
         for (;;) {
-                if (!ch->call || ch->failed)
+                if (!ch->link.call || ch->failed)
                         return false;
                 if (ch->head_done && ch->framing == MAM_HTTP_BODY_NONE)
                         return true;
-                if (ch->head_done && ch->call->paused)
+                if (ch->head_done && ch->link.call->paused)
                         return false;
                 if (ch->input.size == 0) {
                         if (!ch->eof)
@@ -341,7 +497,7 @@ static bool read_answer(HttpChannel *ch) {
                         return false;
                 }
                 if (!(ch->head_done ? read_body(ch) : read_head(ch))) {
-                        if (ch->eof && ch->call && !ch->failed)
+                        if (ch->eof && ch->link.call && !ch->failed)
                                 fail(ch, -ECONNRESET);
                         return false;
                 }
@@ -378,12 +534,13 @@ static bool talk(HttpChannel *ch) {
                 bool told;
 
                 send_request(ch);
+                http_channel_shut(ch);
                 told = tell_writable(ch);
-                if (!told || !ch->call || ch->failed) {
+                if (!told || !ch->link.call || ch->failed) {
                         done = read_answer(ch);
-                        if (done || !ch->call || ch->failed)
+                        if (done || !ch->link.call || ch->failed)
                                 break;
-                        if (!ch->readable || ch->eof || (ch->head_done && ch->call->paused))
+                        if (!ch->readable || ch->eof || (ch->head_done && ch->link.call->paused))
                                 break;
                 }
                 if (rounds++ >= HTTP_CHANNEL_ROUNDS_MAX) {
@@ -422,20 +579,19 @@ static void note_events(HttpChannel *ch, uint32_t events) {
 /* The connection broke. The call goes on with a new one if that cannot do anything twice: the server closed
  * a connection that idled, as servers may, while we took it up. */
 static void give_up(HttpChannel *ch) {
-        MamHttpCall *call = ch->call;
+        MamHttpCall *call = ch->link.call;
         int error = ch->error;
         bool retry;
 
         retry = call && ch->reused && !ch->answered && error == -ECONNRESET && call->idempotent &&
                 (!call->streaming || (call->body_written == 0 && !call->body_ended)) && !ch->client->closed;
         if (call)
-                call->channel = NULL;
+                call->link = NULL;
         http_channel_free(ch);
         if (!call)
                 return;
 
         if (retry) {
-                call->written = 0;
                 error = http_channel_attach(call, true);
                 if (error >= 0)
                         return;
@@ -454,10 +610,10 @@ void http_channel_run(HttpChannel *ch, uint32_t events) {
         http_input_load(&ch->input);
         note_events(ch, events);
 
-        if (!ch->failed && !ch->connecting && ch->call && talk(ch)) {
-                MamHttpCall *call = MAM_TAKE(ch->call);
+        if (!ch->failed && !ch->connecting && ch->link.call && talk(ch)) {
+                MamHttpCall *call = MAM_TAKE(ch->link.call);
 
-                call->channel = NULL;
+                call->link = NULL;
                 ch->running = false;
                 if (ch->keep && !c->closed) {
                         become_idle(ch);

@@ -4,13 +4,15 @@
 /*
  * Insides of the HTTP client (internal to libmam/http)
  *
- * MamHttpClient  one address, its idle channels, the timer over all deadlines   http-client.c
- * MamHttpCall    one request, the owner's handle: http-call.c
- * HttpChannel    one connection; serves one call at a time                      http-channel.c
+ * MamHttpClient  one address, its connections, the timer over all deadlines     http-client.c
+ * MamHttpCall    one request, the owner's handle, in a form of no protocol      http-call.c
+ * HttpLink       what carries a call, whatever the wire                         http-link.h
+ * HttpChannel    one connection of HTTP/1; serves one call at a time            http-channel.c
+ * HttpMux        one connection that many calls share                           http-mux.h
  *
- * As in the server, only http_channel_run() and the timer move things on and call back; what the owner calls
- * notes what is to be done and defers it. So on_end never runs from within mam_http_call_start() or another
- * function of the owner's.
+ * As in the server, only the run of a connection and the timer move things on and call back; what the owner
+ * calls notes what is to be done and defers it. So on_end never runs from within mam_http_call_start() or
+ * another function of the owner's.
  */
 
 #include <netinet/in.h>
@@ -20,6 +22,7 @@
 
 #include "libmam/http/http-client.h"
 #include "libmam/http/http-input.h"
+#include "libmam/http/http-link.h"
 #include "libmam/http/http-poll.h"
 #include "libmam/util/buffer.h"
 
@@ -29,6 +32,7 @@
 #define HTTP_CHANNEL_INTERIM_MAX 8U /* 1xx answers before the one that counts */
 
 typedef struct HttpChannel HttpChannel;
+typedef struct HttpMux HttpMux;
 
 TAILQ_HEAD(HttpChannelQueue, HttpChannel);
 
@@ -49,6 +53,8 @@ struct MamHttpClient {
         struct HttpChannelQueue idle; /* most recently used first */
         struct HttpChannelQueue busy;
         unsigned n_idle, n_channels;
+        TAILQ_HEAD(, HttpMux) muxes;     /* the first takes new calls, unless it is leaving */
+        uint64_t http1_until_usec;       /* the peer does not know the protocol: not asked again before */
         TAILQ_HEAD(, MamHttpCall) calls; /* started, not ended */
         sd_event_source *timer;          /* owned */
         uint64_t timer_usec;             /* MAM_USEC_INFINITY: off */
@@ -56,14 +62,15 @@ struct MamHttpClient {
 
 struct HttpChannel {
         HttpPollItem item;
+        HttpLink link;         /* its call NULL: idle, or cancelled */
         MamHttpClient *client; /* weak: it owns us */
-        MamHttpCall *call;     /* weak; NULL: idle, or cancelled */
         int fd;                /* owned */
         TAILQ_ENTRY(HttpChannel) channels;
         uint64_t deadline_usec; /* connecting: when to give up; idle: when to close */
         HttpInput input;
-        MamBuffer out; /* the streamed body */
-        int error;     /* with failed: what to tell the call */
+        MamBuffer out;      /* the streamed body */
+        MamBuffer trailers; /* of the answer: lines, until they are complete */
+        int error;          /* with failed: what to tell the call */
         size_t head_seen;
         unsigned n_interim;
         MamHttpFraming framing; /* of what is still to come of the answer's body */
@@ -81,20 +88,30 @@ struct HttpChannel {
         bool keep : 1;      /* the server will */
         bool mute : 1;      /* sending failed; an answer may still come */
         bool running : 1;
-        bool failed : 1; /* free it */
+        bool upgraded : 1; /* plain bytes both ways: http-upgrade.c */
+        bool shut : 1;     /* and ours have ended */
+        bool failed : 1;   /* free it */
 };
 
 struct MamHttpCall {
         HttpPollItem item;     /* deferred: an end without a channel */
         MamHttpClient *client; /* weak; NULL once ended */
-        HttpChannel *channel;  /* weak; NULL: none (yet, any more) */
+        HttpLink *link;        /* weak; NULL: none (yet, any more) */
         MamHttpCallbacks callbacks;
         void *userdata;
         TAILQ_ENTRY(MamHttpCall) calls;
+        /* The request as native-frames.h has it: room for the fixed part, method, NUL, target, NUL, fields.
+         * That is all a frame of the native hop is made of; others write their own form from it. */
         MamBuffer head;
+        size_t method_size, target_size;
+        unsigned n_fields;
         MamBuffer body;
-        size_t written;         /* of head and body together */
-        int64_t content_length; /* streaming: -1 chunked */
+        MamBuffer trailers; /* fields in the same form */
+        unsigned n_trailers;
+        char *upgrade;          /* owned; the protocol asked for, or NULL */
+        MamBuffer text;         /* the head as HTTP/1 writes it; made when it is needed */
+        size_t written;         /* HTTP/1: of text and body together */
+        int64_t content_length; /* streaming: -1 unknown */
         uint64_t body_written;  /* streaming: taken from the owner */
         uint64_t timeout_usec;
         uint64_t deadline_usec;
@@ -118,7 +135,11 @@ MamHttpClient *http_client_unref(MamHttpClient *c);
 uint64_t http_client_now(MamHttpClient *c);
 void http_client_arm(MamHttpClient *c, uint64_t usec);
 
-/* http-channel.c */
+/* Gives the call what carries it, by the protocol of the client. Errors as of connect(2); -EAGAIN also
+ * beyond connections_max. */
+int http_client_attach(MamHttpCall *call);
+
+/* http-channel.c: HTTP/1 */
 /* Gives the call an idle channel (fresh: never) or a new one. Errors as of connect(2); -EAGAIN also beyond
  * connections_max. */
 int http_channel_attach(MamHttpCall *call, bool fresh);
@@ -126,6 +147,25 @@ HttpChannel *http_channel_free(HttpChannel *ch);
 void http_channel_run(HttpChannel *ch, uint32_t events);
 void http_channel_defer(HttpChannel *ch);
 
+/* http-upgrade.c */
+/* The peer agrees to what the call asked for. -EBADMSG: to something else. */
+int http_channel_upgrade(HttpChannel *ch, const MamHttpHead *head);
+/* Ends our side of an upgraded connection, if the call has ended it and all is sent. */
+void http_channel_shut(HttpChannel *ch);
+
+/* native-client.c */
+int native_client_attach(MamHttpCall *call);
+
 /* http-call.c */
-/* Ends the call: on_end runs, which may free call, channel's client and all. */
+/* Ends the call: on_end runs, which may free call, link, client and all. */
 void http_call_end(MamHttpCall *call, int error);
+/* The call leaves its link for another wire: HTTP/1. out: what was written of a streamed body so far. An
+ * error ends the call. */
+void http_call_move(MamHttpCall *call, const MamBuffer *out);
+/* The method, within head; the target lies behind its NUL. Both end in NUL. */
+const char *http_call_method(const MamHttpCall *call);
+const char *http_call_target(const MamHttpCall *call);
+/* The first of n_fields fields: see native_field_next(). */
+const char *http_call_fields(const MamHttpCall *call);
+/* The length of the body that will be told, 0 if there is none; -1: not known. */
+int64_t http_call_length(const MamHttpCall *call);

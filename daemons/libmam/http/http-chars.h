@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "libmam/http/http-codec.h"
+
 enum {
         HTTP_CHAR_TOKEN = 1 << 0,  /* tchar, RFC 9110, section 5.6.2 */
         HTTP_CHAR_VALUE = 1 << 1,  /* VCHAR, obs-text, SP and HTAB */
@@ -29,22 +31,26 @@ static inline const char *http_skip(const char *p, const char *end, unsigned cla
         return p;
 }
 
+/* Eight bytes: false only if there is no control character, tab or DEL among them. */
+static inline bool http_has_control(const char *p) {
+        const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+        uint64_t w, del;
+
+        memcpy(&w, p, sizeof(w));
+        del = w ^ (ones * 0x7f);
+        return (((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & tops;
+}
+
 /* The first byte that may not stand in a field value. Eight bytes at a time; a word with a control character
  * or DEL in it, and what follows it, is looked at byte by byte. */
 static inline const char *http_skip_value(const char *p, const char *end) {
-        const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-
-        while (end - p >= 8) {
-                uint64_t w, del;
-
-                memcpy(&w, p, sizeof(w));
-                del = w ^ (ones * 0x7f);
-                if ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & tops)
-                        break;
+        while (end - p >= 8 && !http_has_control(p))
                 p += 8;
-        }
         return http_skip(p, end, HTTP_CHAR_VALUE);
 }
+
+/* uri-host [ ":" port ], never empty (RFC 9110, section 7.2); in http-codec.c. */
+bool http_host_is_valid(MamHttpRange r);
 
 /* Value of a hexadecimal digit, or -1. */
 static inline int http_hex(char c) {

@@ -20,7 +20,13 @@
 
 enum {
         CHUNK_SIZE,
-        CHUNK_EXTENSION,
+        CHUNK_EXTENSION, /* behind ";" */
+        CHUNK_EXTENSION_NAME,
+        CHUNK_EXTENSION_VALUE, /* behind "=" */
+        CHUNK_EXTENSION_TOKEN,
+        CHUNK_EXTENSION_QUOTED,
+        CHUNK_EXTENSION_ESCAPED,
+        CHUNK_EXTENSION_END, /* behind the closing quote */
         CHUNK_SIZE_LF,
         CHUNK_DATA,
         CHUNK_DATA_CR,
@@ -66,19 +72,61 @@ static int on_size(MamHttpChunked *c, char b, const char **ret_reason) {
         return 0;
 }
 
+/* ";" name [ "=" ( token / quoted-string ) ]. What it says is ignored; where it ends must not be in doubt.
+ */
 static int on_extension(MamHttpChunked *c, char b, const char **ret_reason) {
-        if (b == '\r') {
-                c->state = CHUNK_SIZE_LF;
-                return 0;
-        }
-        if (!http_char_is(b, HTTP_CHAR_VALUE))
-                return fail(ret_reason, "control character in chunk extension");
+        bool may_end = c->state == CHUNK_EXTENSION_NAME || c->state == CHUNK_EXTENSION_TOKEN ||
+                       c->state == CHUNK_EXTENSION_END;
+
         if (++c->extension_size > CHUNK_EXTENSION_MAX)
                 return fail(ret_reason, "chunk extension too long");
-        return 0;
+        if (may_end && (b == '\r' || b == ';')) {
+                c->state = b == ';' ? CHUNK_EXTENSION : CHUNK_SIZE_LF;
+                return 0;
+        }
+
+        switch (c->state) {
+        case CHUNK_EXTENSION_QUOTED:
+                if (!http_char_is(b, HTTP_CHAR_VALUE))
+                        break;
+                if (b == '"')
+                        c->state = CHUNK_EXTENSION_END;
+                else if (b == '\\')
+                        c->state = CHUNK_EXTENSION_ESCAPED;
+                return 0;
+        case CHUNK_EXTENSION_ESCAPED:
+                if (!http_char_is(b, HTTP_CHAR_VALUE))
+                        break;
+                c->state = CHUNK_EXTENSION_QUOTED;
+                return 0;
+        case CHUNK_EXTENSION_NAME:
+                if (b == '=') {
+                        c->state = CHUNK_EXTENSION_VALUE;
+                        return 0;
+                }
+                /* fall through */
+        case CHUNK_EXTENSION_TOKEN:
+                if (!http_char_is(b, HTTP_CHAR_TOKEN))
+                        break;
+                return 0;
+        case CHUNK_EXTENSION_VALUE:
+                if (b == '"') {
+                        c->state = CHUNK_EXTENSION_QUOTED;
+                        return 0;
+                }
+                /* fall through */
+        case CHUNK_EXTENSION:
+                if (!http_char_is(b, HTTP_CHAR_TOKEN))
+                        break;
+                c->state = c->state == CHUNK_EXTENSION ? CHUNK_EXTENSION_NAME : CHUNK_EXTENSION_TOKEN;
+                return 0;
+        default:
+                break;
+        }
+        return fail(ret_reason, "malformed chunk extension");
 }
 
-/* A line of the trailer section is checked like a field, and dropped. */
+/* A line of the trailer section is checked like a field. */
 static int on_trailer(MamHttpChunked *c, char b, const char **ret_reason) {
         if (++c->trailer_size > CHUNK_TRAILER_MAX)
                 return fail(ret_reason, "trailers too long");
@@ -122,6 +170,12 @@ static int on_byte(MamHttpChunked *c, char b, const char **ret_reason) {
         case CHUNK_SIZE:
                 return on_size(c, b, ret_reason);
         case CHUNK_EXTENSION:
+        case CHUNK_EXTENSION_NAME:
+        case CHUNK_EXTENSION_VALUE:
+        case CHUNK_EXTENSION_TOKEN:
+        case CHUNK_EXTENSION_QUOTED:
+        case CHUNK_EXTENSION_ESCAPED:
+        case CHUNK_EXTENSION_END:
                 return on_extension(c, b, ret_reason);
         case CHUNK_SIZE_LF:
                 if (b != '\n')
@@ -157,6 +211,7 @@ ssize_t mam_http_chunked_decode(
                 MamHttpRange *ret_body,
                 bool *ret_done,
                 const char **ret_reason) {
+        bool in_trailers;
         size_t n = 0;
         int r;
 
@@ -166,6 +221,7 @@ ssize_t mam_http_chunked_decode(
         assert(ret_done);
 
         *ret_body = (MamHttpRange){ .data = data };
+        c->trailer_begin = c->trailer_end = 0;
         while (n < size && c->state != CHUNK_DONE) {
                 if (c->state == CHUNK_DATA) {
                         size_t piece = size - n;
@@ -180,12 +236,24 @@ ssize_t mam_http_chunked_decode(
                         return (ssize_t) (n + piece);
                 }
 
+                in_trailers = c->state >= CHUNK_TRAILER_START && c->state <= CHUNK_TRAILER_LF;
                 r = on_byte(c, data[n], ret_reason);
                 if (r < 0)
                         return r;
+                if (in_trailers && c->state != CHUNK_LAST_LF) {
+                        if (c->trailer_end == 0)
+                                c->trailer_begin = n;
+                        c->trailer_end = n + 1;
+                }
                 n++;
         }
 
         *ret_done = c->state == CHUNK_DONE;
         return (ssize_t) n;
+}
+
+MamHttpRange mam_http_chunked_trailers(const MamHttpChunked *c, const char *data) {
+        assert(c);
+
+        return (MamHttpRange){ data + c->trailer_begin, c->trailer_end - c->trailer_begin };
 }

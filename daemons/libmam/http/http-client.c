@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "libmam/http/http-channel.h"
+#include "libmam/http/http-mux.h"
+#include "libmam/http/http2-client.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
 
@@ -101,6 +102,16 @@ void http_client_arm(MamHttpClient *c, uint64_t usec) {
         (void) sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
 
+int http_client_attach(MamHttpCall *call) {
+        if (call->upgrade)
+                return http_channel_attach(call, false);
+        if (call->client->options.protocol == MAM_HTTP_PROTOCOL_NATIVE)
+                return native_client_attach(call);
+        if (call->client->options.protocol == MAM_HTTP_PROTOCOL_H2C)
+                return http2_client_attach(call);
+        return http_channel_attach(call, false);
+}
+
 static bool expire_one(MamHttpClient *c, uint64_t t) {
         MamHttpCall *call;
         HttpChannel *ch;
@@ -112,14 +123,14 @@ static bool expire_one(MamHttpClient *c, uint64_t t) {
                 return true;
         }
         TAILQ_FOREACH(ch, &c->busy, channels) {
-                if (!ch->connecting || !ch->call || ch->deadline_usec > t)
+                if (!ch->connecting || !ch->link.call || ch->deadline_usec > t)
                         continue;
-                http_call_end(ch->call, -ETIMEDOUT);
+                http_call_end(ch->link.call, -ETIMEDOUT);
                 return true;
         }
         ch = TAILQ_LAST(&c->idle, HttpChannelQueue);
         if (!ch || ch->deadline_usec > t)
-                return false;
+                return http_mux_expire(c, t);
         http_channel_free(ch);
         return true;
 }
@@ -141,11 +152,13 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         if (call->deadline_usec < next)
                 next = call->deadline_usec;
         TAILQ_FOREACH(ch, &c->busy, channels)
-        if (ch->connecting && ch->call && ch->deadline_usec < next)
+        if (ch->connecting && ch->link.call && ch->deadline_usec < next)
                 next = ch->deadline_usec;
         ch = TAILQ_LAST(&c->idle, HttpChannelQueue);
         if (ch && ch->deadline_usec < next)
                 next = ch->deadline_usec;
+        if (http_mux_next_deadline(c) < next)
+                next = http_mux_next_deadline(c);
         c->timer_usec = MAM_USEC_INFINITY;
         if (!c->closed)
                 http_client_arm(c, next);
@@ -191,6 +204,7 @@ int mam_http_client_new(
         TAILQ_INIT(&c->idle);
         TAILQ_INIT(&c->busy);
         TAILQ_INIT(&c->calls);
+        TAILQ_INIT(&c->muxes);
         set_options(c, options);
 
         r = parse_address(c, address);
@@ -228,6 +242,7 @@ MamHttpClient *http_client_ref(MamHttpClient *c) {
 
 MamHttpClient *http_client_unref(MamHttpClient *c) {
         HttpChannel *ch;
+        HttpMux *m;
 
         assert(c->n_ref > 0);
         if (--c->n_ref > 0)
@@ -235,6 +250,8 @@ MamHttpClient *http_client_unref(MamHttpClient *c) {
 
         while ((ch = TAILQ_FIRST(&c->idle)) || (ch = TAILQ_FIRST(&c->busy)))
                 http_channel_free(ch);
+        while ((m = TAILQ_FIRST(&c->muxes)))
+                http_mux_free(m);
         sd_event_source_disable_unref(c->timer);
         http_poll_release(c->poll);
         sd_event_unref(c->event);

@@ -23,10 +23,12 @@ typedef struct Parser {
         const char *end;
         unsigned status; /* to answer with, once something is wrong */
         const char *reason;
-        bool has_host, has_length, has_coding, has_upgrade, has_authority;
+        bool has_host, has_length, has_coding, has_authority;
         bool close, keep_alive, upgrade; /* named in Connection */
         bool coding_is_chunked;
         MamHttpRange authority; /* of an absolute-form target */
+        unsigned n_upgrades;
+        MamHttpRange upgrade_to;
 } Parser;
 
 static int fail_status(Parser *p, int error, unsigned status, const char *reason) {
@@ -83,7 +85,7 @@ static int parse_version(Parser *p) {
 }
 
 /* uri-host [ ":" port ], never empty (RFC 9110, section 7.2). */
-static bool host_is_valid(MamHttpRange r) {
+bool http_host_is_valid(MamHttpRange r) {
         const char *p = r.data, *end = r.data + r.size, *start;
         unsigned long port = 0;
 
@@ -134,7 +136,7 @@ static int parse_absolute_form(Parser *p) {
                 ;
         p->has_authority = true;
         p->authority = (MamHttpRange){ authority, (size_t) (stop - authority) };
-        if (!host_is_valid(p->authority))
+        if (!http_host_is_valid(p->authority))
                 return fail(p, "malformed authority in the request target");
         if (stop < end && *stop == '/')
                 return split_path(p, stop, end);
@@ -289,7 +291,7 @@ static int note_field(Parser *p, const MamHttpField *f, bool request) {
                         return 0;
                 if (p->has_host)
                         return fail(p, "more than one Host");
-                if (!host_is_valid(f->value))
+                if (!http_host_is_valid(f->value))
                         return fail(p, "malformed Host");
                 p->has_host = true;
                 p->h->host = f->value;
@@ -302,8 +304,10 @@ static int note_field(Parser *p, const MamHttpField *f, bool request) {
                 p->h->expect_continue = p->h->minor_version == 1;
                 return 0;
         case 7:
-                if (mam_http_range_equal_fold(f->name, "Upgrade"))
-                        p->has_upgrade = true;
+                if (mam_http_range_equal_fold(f->name, "Upgrade")) {
+                        p->n_upgrades++;
+                        p->upgrade_to = f->value;
+                }
                 return 0;
         case 10:
                 if (mam_http_range_equal_fold(f->name, "Connection"))
@@ -322,7 +326,7 @@ static int note_field(Parser *p, const MamHttpField *f, bool request) {
         }
 }
 
-static int parse_field(Parser *p, bool request) {
+static int scan_field(Parser *p, MamHttpField *ret) {
         const char *start = p->p, *stop;
         MamHttpField f;
         int r;
@@ -351,7 +355,17 @@ static int parse_field(Parser *p, bool request) {
         while (stop > start && (stop[-1] == ' ' || stop[-1] == '\t'))
                 stop--;
         f.value = (MamHttpRange){ start, (size_t) (stop - start) };
+        *ret = f;
+        return 1;
+}
 
+static int parse_field(Parser *p, bool request) {
+        MamHttpField f;
+        int r;
+
+        r = scan_field(p, &f);
+        if (r <= 0)
+                return r;
         if (p->h->n_fields >= MAM_HTTP_FIELDS_MAX)
                 return fail_status(p, -EMSGSIZE, 431, "too many fields");
         p->h->fields[p->h->n_fields++] = f;
@@ -385,7 +399,7 @@ static int finish(Parser *p) {
                 return fail(p, "Transfer-Encoding in HTTP/1.0");
 
         h->keep_alive = !p->close && (h->minor_version == 1 || p->keep_alive);
-        h->upgrade = p->upgrade && p->has_upgrade;
+        h->upgrade = p->upgrade && p->n_upgrades > 0;
         if (p->has_coding) {
                 h->framing = MAM_HTTP_BODY_CHUNKED;
         } else if (p->has_length && h->content_length > 0) {
@@ -411,6 +425,11 @@ static int finish_request(Parser *p) {
                 return fail(p, "Upgrade with a body");
         if (h->framing == MAM_HTTP_BODY_NONE)
                 h->expect_continue = false;
+        /* A choice of several is not offered by anything in use, and one of HTTP/1.0 is to be ignored (RFC
+         * 9110, section 7.8). */
+        if (h->upgrade && p->n_upgrades == 1 && h->minor_version == 1 &&
+            mam_http_is_token(p->upgrade_to.data, p->upgrade_to.size))
+                h->protocol = p->upgrade_to;
         return 0;
 }
 
@@ -498,4 +517,38 @@ ssize_t mam_http_parse_response(
                 h->keep_alive = false;
         }
         return p.p - data;
+}
+
+int mam_http_parse_trailers(
+                MamHttpField *ret,
+                size_t *ret_n,
+                const char *data,
+                size_t size,
+                const char **ret_reason) {
+        Parser p = { .p = data, .end = data + size };
+        size_t n = 0;
+        int r = 1;
+
+        assert(ret);
+        assert(ret_n);
+        assert(data || size == 0);
+
+        while (r > 0 && p.p < p.end) {
+                if (n >= MAM_HTTP_TRAILERS_MAX) {
+                        r = fail(&p, "too many trailers");
+                } else {
+                        r = scan_field(&p, &ret[n]);
+                }
+                if (r > 0 && !mam_http_trailer_is_legal(ret[n++].name))
+                        r = fail(&p, "a field that must not be a trailer");
+        }
+        if (r == 0)
+                r = fail(&p, "incomplete trailer");
+        if (r < 0) {
+                if (ret_reason)
+                        *ret_reason = p.reason;
+                return r;
+        }
+        *ret_n = n;
+        return 0;
 }

@@ -12,9 +12,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/types.h>
 
-#define MAM_HTTP_FIELDS_MAX 100U
+#define MAM_HTTP_FIELDS_MAX   100U
+#define MAM_HTTP_TRAILERS_MAX 32U
 
 typedef struct MamHttpRange {
         const char *data; /* borrowed, not NUL-terminated */
@@ -41,6 +44,7 @@ typedef struct MamHttpHead {
         MamHttpRange path;   /* the target without query; of absolute-form, its path */
         MamHttpRange query;  /* without '?'; data NULL where there is none */
         MamHttpRange host;
+        MamHttpRange protocol; /* to change to: Upgrade's, or :protocol; data NULL where none is asked for */
         bool expect_continue;
         /* responses */
         unsigned status;
@@ -74,11 +78,33 @@ ssize_t mam_http_parse_response(
 
 /* First field of that name (case-insensitive), or NULL. */
 const MamHttpField *mam_http_find(const MamHttpHead *h, const char *name);
-bool mam_http_range_equal(MamHttpRange r, const char *s);      /* exact */
-bool mam_http_range_equal_fold(MamHttpRange r, const char *s); /* ASCII case-insensitive */
+/* Both are inline, as the size of a literal is known then, and most comparisons end with it. */
+static inline bool mam_http_range_equal(MamHttpRange r, const char *s) { /* exact */
+        size_t size = __builtin_strlen(s);
+
+        return size == r.size && (size == 0 || memcmp(r.data, s, size) == 0);
+}
+static inline bool mam_http_range_equal_fold(MamHttpRange r, const char *s) { /* ASCII case-insensitive */
+        size_t size = __builtin_strlen(s);
+
+        return size == r.size && (size == 0 || strncasecmp(r.data, s, size) == 0);
+}
 /* Connection, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-*, and what this head's Connection
  * names: never forwarded. */
 bool mam_http_field_is_hop_by_hop(const MamHttpHead *h, const MamHttpField *f);
+
+/* The fields of a trailer section: complete lines "Name: value\r\n"…, without the empty one. ret has room
+ * for MAM_HTTP_TRAILERS_MAX. 0; -EBADMSG with *ret_reason: malformed, too many, or a field that is not legal
+ * there. */
+int mam_http_parse_trailers(
+                MamHttpField *ret,
+                size_t *ret_n,
+                const char *data,
+                size_t size,
+                const char **ret_reason);
+/* May stand behind a body: not what decides about framing, routing, access or how the content is read
+ * (RFC 9110, section 6.5.1), nor a field of our own between gateway and service. */
+bool mam_http_trailer_is_legal(MamHttpRange name);
 
 bool mam_http_is_token(const char *data, size_t size);
 /* Legal as a field value: no CR, LF, NUL or other control but HTAB. What we send is checked with it too. */
@@ -97,7 +123,9 @@ typedef struct MamHttpChunked {
         unsigned digits;
         uint64_t left;
         size_t extension_size; /* bounded per chunk */
-        size_t trailer_size;   /* bounded; trailers are checked and dropped */
+        size_t trailer_size;   /* bounded */
+        size_t trailer_begin;  /* in the last input: see mam_http_chunked_trailers() */
+        size_t trailer_end;
 } MamHttpChunked;
 
 #define MAM_HTTP_CHUNKED_INIT \
@@ -113,3 +141,6 @@ ssize_t mam_http_chunked_decode(
                 MamHttpRange *ret_body,
                 bool *ret_done,
                 const char **ret_reason);
+/* What the last call consumed of trailer fields, a range into its data: to be gathered by who wants them and
+ * given to mam_http_parse_trailers() once done. At most 8 KiB in all. */
+MamHttpRange mam_http_chunked_trailers(const MamHttpChunked *c, const char *data);

@@ -6,7 +6,7 @@
  * A small exchange costs one receive and one send: bytes are received into the scratch buffer that all
  * connections share, parsed and handed out where they lie; only what cannot be used yet is copied. Answers
  * gather in out and are sent when nothing more can be done with what was received, so pipelined answers
- * share a segment.
+ * share a segment. What the bytes mean is the protocol's business.
  */
 
 #include <assert.h>
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "libmam/http/http-connection.h"
+#include "libmam/http/http-tls-session.h"
 
 static void on_event(HttpPollItem *item, uint32_t events) {
         http_connection_run((HttpConnection *) ((char *) item - offsetof(HttpConnection, item)), events);
@@ -35,7 +36,10 @@ int http_connection_new(HttpListener *l, int fd) {
         c->server = s;
         c->fd = fd;
         c->family = l->family;
-        c->tag = l->tag;
+        c->tag = l->options.tag;
+        c->may_h2c = l->options.h2c;
+        c->may_native = l->options.native;
+        c->protocol = &http1_protocol;
         c->deadline = HTTP_DEADLINE_NONE;
         c->fresh = true;
 
@@ -50,9 +54,16 @@ int http_connection_new(HttpListener *l, int fd) {
                 return r;
         }
 
+        if (l->tls)
+                c->tls_of = mam_http_tls_ref(l->tls);
         LIST_INSERT_HEAD(&s->connections, c, connections);
         s->n_connections++;
-        http_server_deadline(c, s->draining ? HTTP_DEADLINE_GRACE : HTTP_DEADLINE_IDLE, true);
+        http_server_deadline(
+                        c,
+                        s->draining ? HTTP_DEADLINE_GRACE
+                        : l->tls    ? HTTP_DEADLINE_HANDSHAKE
+                                    : HTTP_DEADLINE_IDLE,
+                        true);
         return 0;
 }
 
@@ -65,11 +76,9 @@ HttpConnection *http_connection_free(HttpConnection *c) {
         s = c->server;
         c->failed = true;
         c->running = true; /* nothing that the callbacks below do may defer a run */
-        if (c->exchange) {
-                http_body_fail(c, -EPIPE, 0, NULL);
-                s->n_exchanges--;
-                c->exchange = http_exchange_free(c->exchange);
-        }
+        c->protocol->stop(c);
+        http_tls_session_free(c->tls);
+        mam_http_tls_unref(c->tls_of);
 
         http_server_deadline(c, HTTP_DEADLINE_NONE, false);
         http_poll_forget(s->poll, &c->item);
@@ -87,11 +96,24 @@ void http_connection_defer(HttpConnection *c) {
                 http_poll_defer(c->server->poll, &c->item);
 }
 
+void http_connection_block(HttpConnection *c) {
+        if (c->blocked)
+                return;
+        c->blocked = true;
+        if (http_poll_modify(c->server->poll, &c->item, c->fd, EPOLLIN | EPOLLOUT) < 0)
+                c->failed = true;
+}
+
 /* Sends what it can; registers for EPOLLOUT where that is not all. Returns the bytes sent. */
 static size_t send_some(HttpConnection *c, struct iovec *iov, size_t n, size_t total) {
         struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
         ssize_t sent;
 
+        if (c->tls) {
+                sent = http_tls_send(c->tls, iov, n);
+                c->failed = c->failed || sent < 0;
+                return sent < 0 ? 0 : (size_t) sent;
+        }
         do {
                 sent = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
         } while (sent < 0 && errno == EINTR);
@@ -104,22 +126,21 @@ static size_t send_some(HttpConnection *c, struct iovec *iov, size_t n, size_t t
                 sent = 0;
         if (sent > 0)
                 c->moved_out = true;
-        if ((size_t) sent < total) {
-                c->blocked = true;
-                if (http_poll_modify(c->server->poll, &c->item, c->fd, EPOLLIN | EPOLLOUT) < 0)
-                        c->failed = true;
-        }
+        if ((size_t) sent < total)
+                http_connection_block(c);
         return (size_t) sent;
 }
 
 static void flush(HttpConnection *c) {
         struct iovec iov;
 
+        if (c->tls && c->out.size == 0 && !c->failed && http_tls_flush(c->tls) < 0)
+                c->failed = true;
         if (c->out.size > 0 && !c->blocked && !c->failed) {
                 iov = (struct iovec){ (void *) mam_buffer_bytes(&c->out), c->out.size };
                 mam_buffer_consume(&c->out, send_some(c, &iov, 1, iov.iov_len));
         }
-        if (c->out.size == 0)
+        if (c->out.size == 0 && c->out.allocated > c->out_kept)
                 mam_buffer_reset(&c->out);
 }
 
@@ -158,182 +179,146 @@ int http_connection_put(HttpConnection *c, const struct iovec *iov, size_t n) {
         return c->failed ? -EPIPE : 0;
 }
 
-/* Between head and body nothing is ever held in the view but an incomplete head. */
+size_t http_connection_unsent(const HttpConnection *c) {
+        return c->out.size + (c->tls ? http_tls_unsent(c->tls) : 0);
+}
+
+void http_connection_switch(HttpConnection *c, const HttpProtocol *protocol) {
+        assert(c->running);
+
+        c->protocol->stop(c);
+        c->protocol = protocol;
+        c->state = NULL;
+        if (protocol->start && protocol->start(c) < 0)
+                c->failed = true;
+}
+
+static ssize_t receive_bytes(void *userdata, char *to, size_t size) {
+        HttpConnection *c = userdata;
+        ssize_t n;
+
+        if (c->tls)
+                return http_tls_receive(c->tls, to, size);
+        do {
+                n = recv(c->fd, to, size, MSG_DONTWAIT);
+        } while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+/* What came is not TLS, or not acceptable. The client is to read why before the connection closes; from here
+ * on what it sends is dropped unseen. */
+static void refuse_tls(HttpConnection *c) {
+        bool was_plain = http_tls_was_plain(c->tls), fresh = !http_tls_is_established(c->tls);
+
+        if (!fresh) {
+                c->failed = true;
+                return;
+        }
+        c->tls = http_tls_session_free(c->tls);
+        c->tls_of = mam_http_tls_unref(c->tls_of);
+        c->closing = c->linger = true;
+        if (was_plain)
+                http1_refuse(c, 400, "this port speaks HTTPS: use https://");
+}
+
+static void note_established(HttpConnection *c) {
+        const HttpProtocol *protocol;
+        const char *name;
+        size_t size;
+
+        c->tls_stands = true;
+        c->moved_in = true; /* time between requests begins here */
+        name = http_tls_alpn(c->tls, &size);
+        protocol = http_protocol_by_alpn(name, size);
+        c->may_h2c = c->may_native = false;
+        if (protocol != c->protocol)
+                http_connection_switch(c, protocol);
+}
+
 static void receive(HttpConnection *c) {
         MamHttpServer *s = c->server;
+        size_t max = c->protocol->input_max > 0 ? c->protocol->input_max : s->options.head_max;
         bool emptied;
         ssize_t n;
 
-        n = http_input_receive(&c->input, s->poll, c->fd, s->options.head_max, &emptied);
+        if (c->tls_of && !c->tls && http_tls_session_new(&c->tls, c, c->tls_of) < 0) {
+                c->failed = true;
+                return;
+        }
+        n = http_input_receive_from(&c->input, s->poll, receive_bytes, c, max, &emptied);
+        if (c->tls && !c->tls_stands && http_tls_is_established(c->tls))
+                note_established(c);
+        if (n == -EPROTO && c->tls) {
+                refuse_tls(c);
+                return;
+        }
         if (n < 0 && n != -EAGAIN) {
                 c->failed = true;
                 return;
         }
         if (n <= 0) {
-                c->eof = n == 0;
+                if (n == 0)
+                        c->eof = c->rdhup = true;
                 c->readable = false;
                 return;
         }
         c->moved_in = true;
-        if (emptied && !c->rdhup)
+        if (emptied && !c->rdhup && !(c->tls && http_tls_has_more(c->tls)))
                 c->readable = false;
 }
 
-static void begin_exchange(HttpConnection *c, const MamHttpHead *head, size_t size) {
-        MamHttpServer *s = c->server;
-        MamHttpExchange *x;
-        int r;
-
-        c->fresh = false;
-        c->got_request = true;
-        c->framing = head->framing;
-        c->body_left = head->framing == MAM_HTTP_BODY_LENGTH ? head->content_length : 0;
-        c->body_seen = 0;
-        c->chunked = (MamHttpChunked) MAM_HTTP_CHUNKED_INIT;
-        c->asked = false;
-
-        r = http_exchange_new(&x, c, head, c->input.view, size);
-        if (r < 0) {
-                c->failed = true;
-                return;
-        }
-        http_input_consume(&c->input, size);
-        c->exchange = x;
-        s->n_exchanges++;
-
-        r = s->handler(x, s->userdata);
-        if (r < 0)
-                http_exchange_fail(x, 500, NULL);
-}
-
-/* true: a request was begun or refused. */
-static bool read_head(HttpConnection *c) {
-        size_t max = c->server->options.head_max;
-        const char *reason = NULL;
-        unsigned status = 400;
-        MamHttpHead head;
-        ssize_t n = 0;
-
-        if (c->input.size == 0)
-                return false;
-
-        /* An incomplete head is looked at again only if a line was completed, so dribbling bytes buys no
-         * work. */
-        if (c->head_seen == 0 || memchr(c->input.view + c->head_seen, '\n', c->input.size - c->head_seen))
-                n = mam_http_parse_request(&head, c->input.view, c->input.size, &status, &reason);
-        if (n == 0 && c->input.size < max) {
-                c->head_seen = c->input.size;
-                return false;
-        }
-
-        c->head_seen = 0;
-        if (n < 0) {
-                http_connection_refuse(c, status, reason);
-        } else if (n > 0 && (size_t) n <= max) {
-                begin_exchange(c, &head, (size_t) n);
-        } else if (memchr(c->input.view, '\n', c->input.size < max ? c->input.size : max)) {
-                http_connection_refuse(c, 431, "the request's fields are larger than this server takes");
-        } else {
-                http_connection_refuse(c, 414, "the request line is longer than this server takes");
-        }
-        return true;
-}
-
-static void finish_exchange(HttpConnection *c) {
-        MamHttpServer *s = c->server;
-        MamHttpExchange *x = c->exchange;
-
-        if (x->aborted) {
-                struct linger reset = { .l_onoff = 1 };
-
-                /* A reset, as an answer that ends where the connection ends would look complete otherwise.
-                 */
-                if (x->started && c->family != AF_UNIX)
-                        (void) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-                c->failed = true;
-                return;
-        }
-
-        if (x->close)
-                c->closing = true;
-        if (c->framing != MAM_HTTP_BODY_NONE || s->draining)
-                c->linger = true; /* the client may still be sending: closing now could take the answer from
-                                     it */
-        c->body_seen = 0;
-
-        s->n_exchanges--;
-        c->exchange = NULL;
-        http_exchange_free(x);
-}
-
-/* One thing that can be done with what is there. false: nothing. */
 static bool step(HttpConnection *c) {
-        MamHttpExchange *x = c->exchange;
-
         if (c->failed)
                 return false;
-        if (x && (x->ended || x->aborted)) {
-                finish_exchange(c);
-                return true;
-        }
-        if (x && c->rdhup && x->on_hangup) {
-                MamHttpDone on_hangup = MAM_TAKE(x->on_hangup);
-
-                on_hangup(x, x->on_hangup_userdata);
-                return true;
-        }
-        if (http_body_is_wanted(c))
-                return http_body_step(c);
-        if (x)
-                return false;
-        if (c->closing) {
+        if (c->lingering) {
                 http_input_consume(&c->input, c->input.size);
                 return false;
         }
-        if (c->out.size > HTTP_OUT_HIGH) {
-                c->held = true;
-                return false;
-        }
-        return read_head(c);
-}
-
-static bool tell_writable(HttpConnection *c) {
-        MamHttpExchange *x = c->exchange;
-
-        if (!x || !x->want_writable || x->ended || x->aborted || c->out.size > HTTP_OUT_LOW)
-                return false;
-
-        x->want_writable = false;
-        if (x->on_writable)
-                x->on_writable(x, x->on_writable_userdata);
-        return true;
+        return c->protocol->step(c);
 }
 
 static bool wants_bytes(const HttpConnection *c) {
         if (c->eof)
                 return false;
-        if (c->lingering)
-                return true;
-        if (c->exchange || c->framing != MAM_HTTP_BODY_NONE)
-                return http_body_is_wanted(c) && c->framing != MAM_HTTP_BODY_NONE;
-        return !c->closing && !c->held;
+        return c->lingering || c->protocol->wants_bytes(c);
+}
+
+void http_connection_shut(HttpConnection *c) {
+        if (c->tls)
+                http_tls_say_goodbye(c->tls);
+        if (shutdown(c->fd, SHUT_WR) < 0)
+                c->failed = true;
 }
 
 static void start_lingering(HttpConnection *c) {
         c->lingering = true;
         c->readable = true;
-        if (shutdown(c->fd, SHUT_WR) < 0) {
-                c->failed = true;
-        } else {
+        http_connection_shut(c);
+        if (!c->failed)
                 http_poll_defer(c->server->poll, &c->item);
-        }
+}
+
+/* While draining: a client that has asked lately may be asking again, and would lose what it sends just now.
+ * It has its time to do so (HTTP_DEADLINE_GRACE), and is answered with Connection: close. Not within the
+ * host: the clients there are told by the manager. */
+static bool may_be_asking(HttpConnection *c) {
+        MamHttpServer *s = c->server;
+        uint64_t now;
+
+        if (c->family == AF_UNIX)
+                return false;
+        if (c->deadline == HTTP_DEADLINE_GRACE)
+                return true;
+        if (c->deadline != HTTP_DEADLINE_IDLE || sd_event_now(s->event, CLOCK_MONOTONIC, &now) < 0)
+                return false;
+        return now < c->deadline_usec - s->durations[HTTP_DEADLINE_IDLE] + s->durations[HTTP_DEADLINE_GRACE];
 }
 
 /* Nothing more can be done now: is this the end? */
 static void consider_closing(HttpConnection *c) {
         bool idle;
 
-        if (c->exchange || c->lingering) {
+        if (c->lingering || c->protocol->is_busy(c)) {
                 /* Half-closed is fine, an answer can still be read; gone is gone. */
                 if (c->hup || (c->lingering && c->eof))
                         c->failed = true;
@@ -343,39 +328,45 @@ static void consider_closing(HttpConnection *c) {
                 c->failed = true;
                 return;
         }
-        if (c->out.size > 0)
+        if (http_connection_unsent(c) > 0)
                 return;
 
-        idle = !c->readable && c->input.size == 0 && c->framing == MAM_HTTP_BODY_NONE;
+        idle = !c->readable && c->input.size == 0 && c->protocol->is_idle(c);
         if (c->closing && c->linger && !c->eof) {
                 start_lingering(c);
-        } else if (c->eof || c->closing || (c->server->draining && !c->fresh && idle)) {
+        } else if (c->eof || c->closing || (c->server->draining && !c->fresh && idle && !may_be_asking(c))) {
                 c->failed = true;
         }
 }
 
+static void close_with_reset(HttpConnection *c) {
+        struct linger reset = { .l_onoff = 1 };
+
+        if (c->family != AF_UNIX)
+                (void) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
 static void set_deadline(HttpConnection *c) {
+        HttpDeadline kind;
+        bool renew = false;
+
         if (c->lingering) {
-                http_server_deadline(c, HTTP_DEADLINE_LINGER, false);
-        } else if (c->out.size > 0) {
-                http_server_deadline(c, HTTP_DEADLINE_WRITE, c->moved_out);
-        } else if (c->exchange || c->framing != MAM_HTTP_BODY_NONE) {
-                http_server_deadline(
-                                c,
-                                wants_bytes(c) ? HTTP_DEADLINE_BODY : HTTP_DEADLINE_NONE,
-                                c->moved_in);
-        } else if (c->input.size > 0) {
-                http_server_deadline(c, HTTP_DEADLINE_HEAD, c->got_request);
-        } else if (c->server->draining) {
-                http_server_deadline(c, HTTP_DEADLINE_GRACE, false);
-        } else {
-                http_server_deadline(c, HTTP_DEADLINE_IDLE, c->moved_in || c->moved_out);
-        }
+                kind = HTTP_DEADLINE_LINGER;
+        } else if (http_connection_unsent(c) > 0) {
+                kind = HTTP_DEADLINE_WRITE;
+                renew = c->moved_out;
+        } else if (c->tls_of && !c->tls_stands) {
+                kind = c->server->draining ? HTTP_DEADLINE_GRACE : HTTP_DEADLINE_HANDSHAKE;
+        } else
+                kind = c->protocol->deadline(c, &renew);
+        http_server_deadline(c, kind, renew);
 }
 
 static void note_events(HttpConnection *c, uint32_t events) {
         if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
                 c->readable = true;
+        if (c->tls && c->readable)
+                http_tls_readable(c->tls);
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
                 c->rdhup = true;
         if (events & (EPOLLHUP | EPOLLERR))
@@ -397,25 +388,21 @@ void http_connection_run(HttpConnection *c, uint32_t events) {
         http_input_load(&c->input);
 
         for (unsigned rounds = 0;;) {
-                bool told;
+                bool refilled;
 
                 while (step(c))
                         ;
                 flush(c);
                 if (c->failed)
                         break;
-                if (c->held && c->out.size <= HTTP_OUT_HIGH) {
-                        c->held = false;
-                        continue;
-                }
-                told = tell_writable(c);
-                if (!told && (!c->readable || !wants_bytes(c)))
+                refilled = !c->lingering && c->protocol->refill(c);
+                if (!refilled && (!c->readable || !wants_bytes(c)))
                         break;
                 if (rounds++ >= HTTP_ROUNDS_MAX) {
                         http_poll_defer(c->server->poll, &c->item);
                         break;
                 }
-                if (!told)
+                if (!refilled)
                         receive(c);
         }
 
@@ -425,6 +412,11 @@ void http_connection_run(HttpConnection *c, uint32_t events) {
         if (!c->failed)
                 consider_closing(c);
         if (c->failed) {
+                if (c->reset) {
+                        close_with_reset(c);
+                } else if (c->tls && c->out.size == 0 && !c->protocol->is_busy(c)) {
+                        http_tls_say_goodbye(c->tls); /* nothing that was begun is cut off */
+                }
                 http_connection_free(c);
                 return;
         }
@@ -434,12 +426,11 @@ void http_connection_run(HttpConnection *c, uint32_t events) {
 void http_connection_expire(HttpConnection *c, HttpDeadline kind) {
         assert(c);
 
-        if (kind == HTTP_DEADLINE_HEAD) {
-                http_connection_refuse(c, 408, "the request's head took too long");
-        } else if (kind == HTTP_DEADLINE_BODY && c->exchange) {
-                http_body_fail(c, -ETIMEDOUT, 408, "the request's body took too long");
-        } else {
+        if (kind == HTTP_DEADLINE_HANDSHAKE || kind == HTTP_DEADLINE_WRITE || kind == HTTP_DEADLINE_LINGER ||
+            (kind == HTTP_DEADLINE_GRACE && c->protocol->is_idle(c))) {
                 c->failed = true;
+        } else {
+                c->protocol->expire(c, kind);
         }
         http_connection_run(c, 0);
 }

@@ -14,7 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "libmam/http/http-connection.h"
+#include "libmam/http/http-exchange.h"
+#include "libmam/http/http-tls-session.h"
 #include "libmam/util/time.h"
 
 #define FIELDS_MAX 65536U /* of an answer */
@@ -34,23 +35,60 @@ static void find_ids(MamHttpExchange *x) {
         }
 }
 
+/* An exchange is larger than what malloc(3) has a cache for, and made and freed for each request: the server
+ * keeps a few. With AddressSanitizer it keeps none, so that their use after the end is seen. */
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEPS_NONE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEPS_NONE 1
+#endif
+#endif
+#ifdef KEEPS_NONE
+static const unsigned spares_max = 0;
+#else
+static const unsigned spares_max = HTTP_SPARES_MAX;
+#endif
+
+static MamHttpExchange *take(MamHttpServer *s, size_t size) {
+        bool is_small = size <= HTTP_SPARE_SIZE;
+        MamHttpExchange *x;
+
+        if (is_small && s->n_spares > 0) {
+                x = s->spares[--s->n_spares];
+        } else
+                x = malloc(is_small ? HTTP_SPARE_SIZE : size);
+        if (!x)
+                return NULL;
+        memset(x, 0, offsetof(MamHttpExchange, head));
+        x->is_small = is_small;
+        return x;
+}
+
+static void give_back(MamHttpServer *s, MamHttpExchange *x) {
+        if (x->is_small && s->n_spares < spares_max) {
+                s->spares[s->n_spares++] = x;
+        } else
+                free(x);
+}
+
 int http_exchange_new(
                 MamHttpExchange **ret,
-                HttpConnection *c,
+                HttpCarrier *c,
                 const MamHttpHead *head,
                 const char *data,
                 size_t size) {
         size_t path_size = head->query.data ? head->path.size + 1 : 0;
+        MamHttpServer *s = c->connection->server;
         MamHttpExchange *x;
         MamHttpHead *h;
 
         assert(ret);
-        assert(c);
+        assert(!c->exchange);
 
-        x = malloc(sizeof(*x) + size + path_size);
+        x = take(s, sizeof(*x) + size + path_size);
         if (!x)
                 return -ENOMEM;
-        memset(x, 0, offsetof(MamHttpExchange, head));
         memcpy(x->bytes, data, size);
 
         h = &x->head;
@@ -61,6 +99,7 @@ int http_exchange_new(
         rebase(&h->path, data, size, x->bytes);
         rebase(&h->query, data, size, x->bytes);
         rebase(&h->host, data, size, x->bytes);
+        rebase(&h->protocol, data, size, x->bytes);
         for (size_t i = 0; i < h->n_fields; i++) {
                 rebase(&h->fields[i].name, data, size, x->bytes);
                 rebase(&h->fields[i].value, data, size, x->bytes);
@@ -77,75 +116,76 @@ int http_exchange_new(
         } else
                 x->path = h->path.data; /* ends where the target ends, or is a literal */
 
-        x->connection = c;
+        x->carrier = c;
         x->head_request = mam_http_range_equal(h->method, "HEAD");
         x->content_length = -1;
-        x->body_max = c->server->options.body_max;
+        x->body_max = s->options.body_max;
         x->fields.max = FIELDS_MAX;
         x->started_usec = mam_now_monotonic();
         find_ids(x);
 
+        c->exchange = x;
+        s->n_exchanges++;
         *ret = x;
         return 0;
 }
 
+void http_exchange_handle(MamHttpExchange *x) {
+        const MamHttpServer *s = x->carrier->connection->server;
+        int r;
+
+        r = s->handler(x, s->userdata);
+        if (r < 0)
+                http_exchange_fail(x, 500, NULL);
+}
+
 MamHttpExchange *http_exchange_free(MamHttpExchange *x) {
+        MamHttpServer *s;
+
         if (!x)
                 return NULL;
 
+        s = x->carrier->connection->server;
+        if (!http_exchange_is_over(x))
+                http_exchange_body_fail(x, -EPIPE, 0, NULL);
+        http_drain_forget(x);
+        x->carrier->exchange = NULL;
+        s->n_exchanges--;
         if (x->on_done)
                 x->on_done(x, x->on_done_userdata);
         if (x->on_frame_done)
                 x->on_frame_done(x, x->frame);
         mam_buffer_done(&x->body);
         mam_buffer_done(&x->fields);
-        free(x);
+        free(x->trailers);
+        give_back(s, x);
         return NULL;
 }
 
-int mam_http_exchange_read_body(
-                MamHttpExchange *x,
-                uint64_t max,
-                MamHttpCollected callback,
-                void *userdata) {
-        assert(x);
-        assert(callback);
-
-        if (x->body_mode != HTTP_BODY_UNASKED)
-                return -EALREADY;
-        if (max > 0)
-                x->body_max = max;
-        x->body_mode = HTTP_BODY_COLLECT;
-        x->on_collected = callback;
-        x->body_userdata = userdata;
-        http_connection_defer(x->connection);
-        return 0;
+bool http_exchange_is_over(const MamHttpExchange *x) {
+        return x->aborted || (x->ended && (!x->upgraded || http_exchange_body_has_ended(x)));
 }
 
-int mam_http_exchange_stream_body(MamHttpExchange *x, MamHttpBodyCallback callback, void *userdata) {
-        assert(x);
-        assert(callback);
+bool http_exchange_hangup(MamHttpExchange *x) {
+        MamHttpDone on_hangup = MAM_TAKE(x->on_hangup);
 
-        if (x->body_mode != HTTP_BODY_UNASKED)
-                return -EALREADY;
-        x->body_mode = HTTP_BODY_STREAM;
-        x->on_body = callback;
-        x->body_userdata = userdata;
-        http_connection_defer(x->connection);
-        return 0;
+        if (!on_hangup)
+                return false;
+        on_hangup(x, x->on_hangup_userdata);
+        return true;
 }
 
-void mam_http_exchange_pause_body(MamHttpExchange *x) {
-        assert(x);
-
-        x->body_paused = true;
+bool http_exchange_waits_to_write(const MamHttpExchange *x) {
+        return x->want_writable && !x->ended && !x->aborted;
 }
 
-void mam_http_exchange_resume_body(MamHttpExchange *x) {
-        assert(x);
-
-        x->body_paused = false;
-        http_connection_defer(x->connection);
+bool http_exchange_writable(MamHttpExchange *x) {
+        if (!http_exchange_waits_to_write(x))
+                return false;
+        x->want_writable = false;
+        if (x->on_writable)
+                x->on_writable(x, x->on_writable_userdata);
+        return true;
 }
 
 const MamHttpHead *mam_http_exchange_head(const MamHttpExchange *x) {
@@ -179,7 +219,28 @@ const char *mam_http_exchange_header(MamHttpExchange *x, const char *name) {
 unsigned mam_http_exchange_listener_tag(const MamHttpExchange *x) {
         assert(x);
 
-        return x->connection->tag;
+        return x->carrier->connection->tag;
+}
+
+unsigned mam_http_exchange_version(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->carrier->ops->version > 0 ? x->carrier->ops->version : 10 + x->head.minor_version;
+}
+
+const char *mam_http_exchange_upgrade_protocol(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->carrier->ops->upgrade ? x->head.protocol.data : NULL;
+}
+
+const MamHttpTlsInfo *mam_http_exchange_tls(const MamHttpExchange *x) {
+        HttpTls *tls;
+
+        assert(x);
+
+        tls = x->carrier->connection->tls;
+        return tls ? http_tls_info(tls) : NULL;
 }
 
 int mam_http_exchange_peer_uid(const MamHttpExchange *x, uid_t *ret) {
@@ -190,7 +251,7 @@ int mam_http_exchange_peer_uid(const MamHttpExchange *x, uid_t *ret) {
         assert(x);
         assert(ret);
 
-        c = x->connection;
+        c = x->carrier->connection;
         if (c->family != AF_UNIX)
                 return -EOPNOTSUPP;
         if (!c->has_peer_uid) {
@@ -216,7 +277,7 @@ const char *mam_http_exchange_peer(const MamHttpExchange *x) {
 
         assert(x);
 
-        c = x->connection;
+        c = x->carrier->connection;
         if (c->peer[0] != '\0')
                 return c->peer;
 

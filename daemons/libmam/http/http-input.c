@@ -48,13 +48,20 @@ void http_input_consume(HttpInput *i, size_t n) {
         i->size -= n;
 }
 
-ssize_t http_input_receive(HttpInput *i, HttpPoll *p, int fd, size_t head_max, bool *ret_emptied) {
+ssize_t http_input_receive_from(
+                HttpInput *i,
+                HttpPoll *p,
+                HttpReceive receive,
+                void *userdata,
+                size_t head_max,
+                bool *ret_emptied) {
         size_t room = HTTP_SCRATCH_SIZE;
         char *to = http_poll_scratch(p);
         ssize_t n;
         int r;
 
         assert(i);
+        assert(receive);
         assert(ret_emptied);
 
         r = keep(i);
@@ -68,12 +75,7 @@ ssize_t http_input_receive(HttpInput *i, HttpPoll *p, int fd, size_t head_max, b
                         return r;
         }
 
-        do {
-                n = recv(fd, to, room, MSG_DONTWAIT);
-        } while (n < 0 && errno == EINTR);
-        if (n < 0)
-                n = -errno;
-
+        n = receive(userdata, to, room);
         if (i->size > 0) {
                 if (n > 0)
                         mam_buffer_commit(&i->kept, (size_t) n);
@@ -86,4 +88,18 @@ ssize_t http_input_receive(HttpInput *i, HttpPoll *p, int fd, size_t head_max, b
         /* epoll(7): a short read has emptied a stream socket. */
         *ret_emptied = n < (ssize_t) room;
         return n;
+}
+
+static ssize_t receive_plain(void *userdata, char *to, size_t size) {
+        const int *fd = userdata;
+        ssize_t n;
+
+        do {
+                n = recv(*fd, to, size, MSG_DONTWAIT);
+        } while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+}
+
+ssize_t http_input_receive(HttpInput *i, HttpPoll *p, int fd, size_t head_max, bool *ret_emptied) {
+        return http_input_receive_from(i, p, receive_plain, &fd, head_max, ret_emptied);
 }

@@ -30,3 +30,13 @@ void http_input_consume(HttpInput *i, size_t n);
  * into the scratch buffer. Bytes received; 0: end of file; -EAGAIN; other errors. *ret_emptied: the socket
  * holds no more. */
 ssize_t http_input_receive(HttpInput *i, HttpPoll *p, int fd, size_t head_max, bool *ret_emptied);
+/* The same from elsewhere: receive returns what recv() would, or a negative errno, and receives as much as
+ * is there and fits. */
+typedef ssize_t (*HttpReceive)(void *userdata, char *to, size_t size);
+ssize_t http_input_receive_from(
+                HttpInput *i,
+                HttpPoll *p,
+                HttpReceive receive,
+                void *userdata,
+                size_t head_max,
+                bool *ret_emptied);

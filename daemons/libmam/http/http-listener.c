@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "libmam/http/http-connection.h"
+#include "libmam/http/http-tls.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
 
@@ -116,6 +117,7 @@ HttpListener *http_listener_free(HttpListener *l) {
         sd_event_source_disable_unref(l->source);
         if (l->fd >= 0)
                 close(l->fd);
+        mam_http_tls_unref(l->tls);
         free(l);
         return NULL;
 }
@@ -128,7 +130,7 @@ int http_listener_enable(HttpListener *l, bool on) {
         assert(l);
 
         r = sd_event_source_set_enabled(l->source, on ? SD_EVENT_ON : SD_EVENT_OFF);
-        if (r >= 0 && on && l->exclusive)
+        if (r >= 0 && on && l->options.exclusive)
                 make_exclusive(l);
         return r;
 }
@@ -142,7 +144,11 @@ void http_listener_drain(HttpListener *l) {
                 ;
 }
 
-int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned tag) {
+int mam_http_server_listen_tls(
+                MamHttpServer *s,
+                int fd,
+                const MamHttpListenOptions *options,
+                MamHttpTls *tls) {
         _cleanup_(http_listener_freep) HttpListener *l = NULL;
         struct sockaddr_storage address = { 0 };
         socklen_t size = sizeof(address);
@@ -151,6 +157,7 @@ int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned ta
 
         assert(s);
         assert(fd >= 0);
+        assert(options);
 
         if (s->draining)
                 return -ESHUTDOWN;
@@ -169,8 +176,9 @@ int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned ta
                 return -ENOMEM;
         l->fd = -EBADF;
         l->family = address.ss_family;
-        l->tag = tag;
-        l->exclusive = exclusive;
+        l->options = *options;
+        if (tls)
+                l->tls = mam_http_tls_ref(tls);
 
         r = sd_event_add_io(s->event, &l->source, fd, EPOLLIN, on_acceptable, l);
         if (r < 0)
@@ -185,8 +193,34 @@ int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned ta
         l->fd = fd;
         l->server = s;
         LIST_INSERT_HEAD(&s->listeners, l, listeners);
-        if (s->accepting && exclusive)
+        if (s->accepting && options->exclusive)
                 make_exclusive(l);
         (void) MAM_TAKE(l);
         return 0;
+}
+
+int mam_http_server_listen_with(MamHttpServer *s, int fd, const MamHttpListenOptions *options) {
+        return mam_http_server_listen_tls(s, fd, options, NULL);
+}
+
+int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned tag) {
+        return mam_http_server_listen_with(
+                        s,
+                        fd,
+                        &(MamHttpListenOptions){ .tag = tag, .exclusive = exclusive });
+}
+
+void mam_http_server_replace_tls(MamHttpServer *s, MamHttpTls *before, MamHttpTls *after) {
+        HttpListener *l;
+
+        assert(s);
+        assert(before);
+        assert(after);
+
+        LIST_FOREACH(l, &s->listeners, listeners) {
+                if (l->tls != before)
+                        continue;
+                l->tls = mam_http_tls_ref(after);
+                mam_http_tls_unref(before);
+        }
 }

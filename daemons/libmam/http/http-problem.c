@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "libmam/http/http-connection.h"
+#include "libmam/http/http-exchange.h"
 
 /* Bytes of the well-formed UTF-8 sequence at p (RFC 3629), or 0. */
 static size_t utf8_sequence(const unsigned char *p, size_t size) {

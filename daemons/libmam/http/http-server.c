@@ -30,11 +30,13 @@ static void set_options(MamHttpServer *s, const MamHttpServerOptions *options) {
         if (o->connections_max == 0)
                 o->connections_max = 10000;
         or_default(&o->body_max, 1048576);
+        or_default(&o->handshake_timeout_usec, 10 * MAM_USEC_PER_SEC);
         or_default(&o->head_timeout_usec, 10 * MAM_USEC_PER_SEC);
         or_default(&o->body_timeout_usec, 30 * MAM_USEC_PER_SEC);
         or_default(&o->idle_timeout_usec, 75 * MAM_USEC_PER_SEC);
         or_default(&o->write_timeout_usec, 30 * MAM_USEC_PER_SEC);
 
+        s->durations[HTTP_DEADLINE_HANDSHAKE] = o->handshake_timeout_usec;
         s->durations[HTTP_DEADLINE_HEAD] = o->head_timeout_usec;
         s->durations[HTTP_DEADLINE_BODY] = o->body_timeout_usec;
         s->durations[HTTP_DEADLINE_IDLE] = o->idle_timeout_usec;
@@ -127,11 +129,12 @@ void http_server_pause_accepting(MamHttpServer *s, uint64_t resume_usec) {
         set_accepting(s, false);
 }
 
-/* Runs when connections have ended, outside of them. */
+/* Runs when draining begins and when connections have ended, outside of them. */
 static void on_deferred(HttpPollItem *item, uint32_t events) {
         MamHttpServer *s = (MamHttpServer *) ((char *) item - offsetof(MamHttpServer, item));
 
         if (s->draining) {
+                http_drain_tell(s);
                 if (s->n_connections > 0 || s->drained)
                         return;
                 s->drained = true;
@@ -224,6 +227,8 @@ MamHttpServer *mam_http_server_free(MamHttpServer *s) {
                 http_listener_free(l);
         while ((c = LIST_FIRST(&s->connections)))
                 http_connection_free(c);
+        while (s->n_spares > 0)
+                free(s->spares[--s->n_spares]);
         if (s->poll)
                 http_poll_forget(s->poll, &s->item);
         sd_event_source_disable_unref(s->timer);

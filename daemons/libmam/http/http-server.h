@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * HTTP/1.1 server on sd-event
+ * HTTP server on sd-event
  *
- * A server owns connections, a connection owns at most one exchange at a time (pipelined requests wait in
- * the buffer). A MamHttpExchange is one request and the one answer owed to it. It lives from the handler's
- * call until the answer is complete or the client is gone, then on_done runs (exactly once) and it is freed
- * by the server: keep no pointer beyond. Idle connections hold no buffer. Every limit is an option; going
- * beyond one answers 4xx/5xx as problem+json and closes.
+ * A server owns connections, a connection owns exchanges: HTTP/1.1 has one at a time (pipelined requests
+ * wait in the buffer), HTTP/2 and the native hop many. A MamHttpExchange is one request and the one answer
+ * owed to it. It lives from the handler's call until the answer is complete or the client is gone, then
+ * on_done runs (exactly once) and it is freed by the server: keep no pointer beyond. Idle connections hold
+ * no buffer. Every limit is an option; going beyond one answers 4xx/5xx as problem+json and closes.
  */
 
 #include <stdbool.h>
@@ -27,11 +27,12 @@ typedef struct MamHttpExchange MamHttpExchange;
 typedef struct MamHttpServerOptions {
         size_t head_max;   /* 0: 16 KiB; beyond: 431, or 414 where the request line alone is too long */
         uint64_t body_max; /* 0: 1 MiB; beyond: 413; an exchange may raise it before reading its body */
-        unsigned connections_max;    /* 0: 10,000; beyond, accepting pauses until one closes */
-        uint64_t head_timeout_usec;  /* 0: 10 s from the first byte of a head to its last: 408 */
-        uint64_t body_timeout_usec;  /* 0: 30 s without a byte of body: 408 */
-        uint64_t idle_timeout_usec;  /* 0: 75 s between requests: closed silently */
-        uint64_t write_timeout_usec; /* 0: 30 s without progress of a blocked write: closed */
+        unsigned connections_max;        /* 0: 10,000; beyond, accepting pauses until one closes */
+        uint64_t handshake_timeout_usec; /* 0: 10 s from being accepted until TLS stands: closed */
+        uint64_t head_timeout_usec;      /* 0: 10 s from the first byte of a head to its last: 408 */
+        uint64_t body_timeout_usec;      /* 0: 30 s without a byte of body: 408 */
+        uint64_t idle_timeout_usec;      /* 0: 75 s between requests: closed silently */
+        uint64_t write_timeout_usec;     /* 0: 30 s without progress of a blocked write: closed */
 } MamHttpServerOptions;
 
 /* Called when a request head is complete. It answers now, or keeps x and answers later. A negative return is
@@ -69,6 +70,14 @@ MAM_DEFINE_CLEANUP(MamHttpServer, mam_http_server_free);
  * exclusive: EPOLLEXCLUSIVE, for sockets that other processes share. tag is told by
  * mam_http_exchange_listener_tag(). */
 int mam_http_server_listen(MamHttpServer *s, int fd, bool exclusive, unsigned tag);
+typedef struct MamHttpListenOptions {
+        unsigned tag;
+        bool exclusive; /* EPOLLEXCLUSIVE */
+        bool h2c;       /* a connection may begin with HTTP/2's preface */
+        bool native;    /* or with that of the native hop */
+} MamHttpListenOptions;
+/* The same with more to choose from. */
+int mam_http_server_listen_with(MamHttpServer *s, int fd, const MamHttpListenOptions *options);
 /* Accepts what is in the backlog, then stops accepting; answers in progress are finished with Connection:
  * close; idle connections close; on_drained runs once, when the last connection ended (at once if there is
  * none). */
@@ -101,6 +110,20 @@ void mam_http_exchange_set_on_done(MamHttpExchange *x, MamHttpDone on_done, void
 /* Runs once when the client has sent its last byte: as a rule it has gone, but one that only closed its half
  * still reads an answer. For who waits long before answering. */
 void mam_http_exchange_set_on_hangup(MamHttpExchange *x, MamHttpDone on_hangup, void *userdata);
+/* Runs once, from the event loop, when the server begins to drain, or has begun: for exchanges that would
+ * not end by themselves for long. */
+void mam_http_exchange_set_on_drain(MamHttpExchange *x, MamHttpDone on_drain, void *userdata);
+
+/* 10, 11 or 20: HTTP/1.0, HTTP/1.1, HTTP/2; 1: the native hop. */
+unsigned mam_http_exchange_version(const MamHttpExchange *x);
+/* What TLS says of the client's connection, or NULL where there is none. */
+typedef struct MamHttpTlsInfo {
+        const char *version;            /* "TLSv1.3" */
+        const char *server_name;        /* SNI, or NULL */
+        const char *client_subject;     /* of a client certificate that was verified, RFC 4514, or NULL */
+        const char *client_fingerprint; /* its SHA-256 in hexadecimal, or NULL */
+} MamHttpTlsInfo;
+const MamHttpTlsInfo *mam_http_exchange_tls(const MamHttpExchange *x);
 
 /* A second userdata and on_done for the layer around the handlers (libmam/service), so that a handler may
  * use the two above freely. The frame's on_done runs exactly once too, after the handler's. */
@@ -115,14 +138,22 @@ int mam_http_exchange_read_body(
                 uint64_t max,
                 MamHttpCollected callback,
                 void *userdata); /* max 0: body_max */
+/* Another limit than the server's for this body, before it is asked for. A told length beyond it is the
+ * handler's to refuse. */
+void mam_http_exchange_set_body_max(MamHttpExchange *x, uint64_t max);
 int mam_http_exchange_stream_body(MamHttpExchange *x, MamHttpBodyCallback callback, void *userdata);
 void mam_http_exchange_pause_body(MamHttpExchange *x);
 void mam_http_exchange_resume_body(MamHttpExchange *x);
+
+/* Fields behind the request's body: once the body has ended; NULL and 0 where there are none. They live as
+ * long as the exchange. */
+const MamHttpField *mam_http_exchange_trailers(const MamHttpExchange *x, size_t *ret_n);
 
 /* The answer. Fields first, then either _respond, or _start, _write…, _end. Content-Length,
  * Transfer-Encoding, Connection and Date are the server's own: -EINVAL, as for what is not a legal field.
  * X-Request-Id is set already: ignored, 0. -EALREADY: already started. -ENOBUFS: more than 64 KiB. */
 int mam_http_exchange_add_field(MamHttpExchange *x, const char *name, const char *value);
+int mam_http_exchange_add_field_range(MamHttpExchange *x, MamHttpRange name, MamHttpRange value);
 int mam_http_exchange_respond(
                 MamHttpExchange *x,
                 unsigned status,
@@ -136,6 +167,18 @@ int mam_http_exchange_start(MamHttpExchange *x, unsigned status, int64_t content
 int mam_http_exchange_write(MamHttpExchange *x, const void *data, size_t size);
 void mam_http_exchange_set_on_writable(MamHttpExchange *x, MamHttpDone on_writable, void *userdata);
 int mam_http_exchange_end(MamHttpExchange *x);
+/* A field behind the body: after _start, before _end; where the wire can carry it (chunked, HTTP/2, native),
+ * else it is dropped. Errors as of _add_field. */
+int mam_http_exchange_add_trailer(MamHttpExchange *x, const char *name, const char *value);
+int mam_http_exchange_add_trailer_range(MamHttpExchange *x, MamHttpRange name, MamHttpRange value);
+/* The protocol that the client asks to change to, or NULL: Upgrade on HTTP/1.1, :protocol of an extended
+ * CONNECT (RFC 8441) on HTTP/2, where the method is "CONNECT" too. */
+const char *mam_http_exchange_upgrade_protocol(const MamHttpExchange *x);
+/* Agrees to it, in place of _start: what was added with _add_field is sent along. From here on _stream_body
+ * gives the bytes that the client sends (size 0: it has closed its side), _write and _end send bytes,
+ * without framing; the limits on bodies do not hold, and idle time is the handler's business. -EOPNOTSUPP:
+ * no upgrade was asked for; -EALREADY. */
+int mam_http_exchange_upgrade(MamHttpExchange *x);
 /* The answer cannot be finished (upstream broke): closes the connection so that the client sees a truncated
  * message. */
 void mam_http_exchange_abort(MamHttpExchange *x);

@@ -30,7 +30,8 @@ typedef struct Fixture {
 } Fixture;
 
 typedef struct Answer {
-        unsigned status, n_heads, n_ends, n_writable;
+        unsigned status, n_heads, n_ends, n_writable, n_trailers;
+        char trailer[64];
         int error;
         int cancel_with; /* returned by on_data */
         bool pause;
@@ -188,9 +189,22 @@ static void on_end(MamHttpCall *call, int error, void *userdata) {
                 *a->free_client = mam_http_client_free(*a->free_client);
 }
 
+static void on_trailers(MamHttpCall *call, const MamHttpField *fields, size_t n, void *userdata) {
+        Answer *a = userdata;
+
+        ASSERT_EQ(a->n_ends, 0);
+        a->n_trailers += (unsigned) n;
+        snprintf(a->trailer,
+                 sizeof(a->trailer),
+                 "%.*s",
+                 (int) fields[n - 1].value.size,
+                 fields[n - 1].value.data);
+}
+
 static const MamHttpCallbacks callbacks = { .on_head = on_head,
                                             .on_data = on_data,
                                             .on_writable = on_writable,
+                                            .on_trailers = on_trailers,
                                             .on_end = on_end };
 
 static void setup(Fixture *f, bool tcp, bool with_server, const MamHttpClientOptions *options) {
@@ -552,6 +566,76 @@ TEST(malformed_answers_are_refused) {
                 mam_buffer_done(&a.body);
                 close(fd);
         }
+        teardown(&f);
+}
+
+TEST(trailers_of_an_answer_are_told) {
+        static const struct {
+                const char *trailers;
+                unsigned n;
+                const char *last;
+        } cases[] = {
+                { "Grpc-Status: 0\r\nX-Sum: abc\r\n", 2, "abc" },
+                { "", 0, "" },
+                { "Content-Length: 5\r\nX-Sum: abc\r\n", 0, "" }, /* not to be trusted */
+        };
+        char answer[512];
+        Fixture f;
+        Answer a;
+
+        setup(&f, false, false, NULL);
+        for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
+                int fd;
+
+                snprintf(answer,
+                         sizeof(answer),
+                         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                         "2\r\nok\r\n0\r\n%s\r\n",
+                         cases[i].trailers);
+                ASSERT_OK(mam_http_call_start(begin(&f, &a, "GET", "/")));
+                fd = answer_by_hand(&f, -EBADF, answer);
+                RUN_UNTIL(&f, a.n_ends == 1);
+                ASSERT_EQ(a.error, 0);
+                ASSERT_STREQ(mam_buffer_bytes(&a.body), "ok");
+                ASSERT_EQ(a.n_trailers, cases[i].n);
+                ASSERT_STREQ(a.trailer, cases[i].last);
+                mam_buffer_done(&a.body);
+                close(fd);
+        }
+        teardown(&f);
+}
+
+/* The peer reads the whole request: what the client writes behind a streamed body. */
+TEST(trailers_of_a_request_are_sent) {
+        MamHttpRange name = { "X-Sum", 5 }, value = { "12", 2 };
+        char request[1024] = { 0 };
+        size_t size = 0;
+        MamHttpCall *call;
+        Fixture f;
+        Answer a;
+        int fd;
+
+        setup(&f, false, false, NULL);
+        call = begin(&f, &a, "POST", "/");
+        ASSERT_OK(mam_http_call_set_streaming(call, -1));
+        ASSERT_OK(mam_http_call_add_trailer(call, name, value));
+        ASSERT_EQ(mam_http_call_add_trailer(call, name, (MamHttpRange){ "a\nb", 3 }), -EINVAL);
+        ASSERT_OK(mam_http_call_start(call));
+        ASSERT_EQ(mam_http_call_write(call, "abc", 3), 1);
+        ASSERT_OK(mam_http_call_end_body(call));
+        ASSERT_OK(fcntl(f.listener, F_SETFL, O_NONBLOCK));
+        RUN_UNTIL(&f, (fd = accept4(f.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0);
+        while (!strstr(request, "\r\n0\r\n")) {
+                ssize_t n = recv(fd, request + size, sizeof(request) - 1 - size, 0);
+
+                if (n > 0)
+                        size += (size_t) n;
+                else
+                        ASSERT_TRUE(sd_event_run(f.event, 3000000) > 0);
+        }
+        ASSERT_TRUE(strstr(request, "\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 12\r\n\r\n"));
+        mam_http_call_free(call);
+        close(fd);
         teardown(&f);
 }
 

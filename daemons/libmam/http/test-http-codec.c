@@ -476,3 +476,84 @@ TEST(statuses_have_texts) {
         ASSERT_STREQ(mam_http_status_text(503), "Service Unavailable");
         ASSERT_STREQ(mam_http_status_text(299), "Unknown");
 }
+
+/* What is checked in words must not differ from what is checked in bytes, wherever the byte lies. */
+TEST(field_values_are_checked_as_if_byte_by_byte) {
+        char text[40];
+
+        for (size_t size = 0; size <= sizeof(text); size++) {
+                char *copy = malloc(size > 0 ? size : 1); /* so that ASan sees a read beyond */
+
+                ASSERT_TRUE(copy);
+                for (size_t at = 0; at < size; at++) {
+                        for (int c = 0; c < 256; c++) {
+                                bool legal = c == '\t' || (c >= ' ' && c != 0x7f);
+
+                                memset(copy, at % 2 ? 'x' : 0xe4, size);
+                                copy[at] = (char) c;
+                                ASSERT_EQ(mam_http_is_field_value(copy, size), legal);
+                        }
+                }
+                free(copy);
+        }
+        ASSERT_TRUE(mam_http_is_field_value("", 0));
+        ASSERT_TRUE(mam_http_is_field_value(NULL, 0));
+}
+
+TEST(trailers_are_fields_that_decide_nothing) {
+        static const char *const illegal[] = {
+                "Content-Length",
+                "transfer-encoding",
+                "HOST",
+                "Trailer",
+                "te",
+                "Authorization",
+                "cookie",
+                "Set-Cookie",
+                "Content-Type",
+                "Content-Encoding",
+                "If-None-Match",
+                "Expect",
+                "Connection",
+                "Upgrade",
+                "Keep-Alive",
+                "X-API-Key",
+                "Mam-Subject",
+                "mam-roles",
+                "X-Forwarded-For",
+                "Forwarded",
+                "WWW-Authenticate",
+                "Age",
+                "X-Request-Id",
+                "Via",
+                "a b",
+                "",
+                "Location",
+                "Proxy-Connection",
+        };
+        static const char *const legal[] = {
+                "Server-Timing", "Grpc-Status",   "Digest",          "X-Checksum", "A",
+                "Hosts",         "Content-Lengt", "Content-Lengthy", "Mam",        "Zz"
+        };
+        static const char lines[] = "A: b\r\nGrpc-Message:  it's fine \r\nC:\r\n";
+        MamHttpField fields[MAM_HTTP_TRAILERS_MAX];
+        const char *reason = NULL;
+        size_t n = 99;
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(illegal); i++)
+                ASSERT_TRUE(!mam_http_trailer_is_legal((MamHttpRange){ illegal[i], strlen(illegal[i]) }));
+        for (size_t i = 0; i < MAM_ELEMENTSOF(legal); i++)
+                ASSERT_TRUE(mam_http_trailer_is_legal((MamHttpRange){ legal[i], strlen(legal[i]) }));
+
+        ASSERT_OK(mam_http_parse_trailers(fields, &n, lines, sizeof(lines) - 1, &reason));
+        ASSERT_EQ(n, 3);
+        ASSERT_TRUE(mam_http_range_equal(fields[1].name, "Grpc-Message"));
+        ASSERT_TRUE(mam_http_range_equal(fields[1].value, "it's fine"));
+        ASSERT_EQ(fields[2].value.size, 0);
+        ASSERT_OK(mam_http_parse_trailers(fields, &n, "", 0, &reason));
+        ASSERT_EQ(n, 0);
+        ASSERT_EQ(mam_http_parse_trailers(fields, &n, lines, 3, &reason), -EBADMSG);
+        ASSERT_STREQ(reason, "incomplete trailer");
+        ASSERT_EQ(mam_http_parse_trailers(fields, &n, "Host: a\r\n", 9, &reason), -EBADMSG);
+        ASSERT_EQ(n, 0); /* written on success only */
+}

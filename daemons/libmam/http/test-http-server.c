@@ -930,7 +930,7 @@ TEST(draining_finishes_what_was_begun_and_loses_nothing) {
         Fixture f;
 
         setup(&f, NULL);
-        idle = dial(&f, true);
+        idle = dial(&f, false);
         raced = dial(&f, true);
         (void) ask(&f, idle, &b, GET("/hello"), "hello\n");
         (void) ask(&f, raced, &b, GET("/hello"), "hello\n");
@@ -967,6 +967,42 @@ TEST(draining_finishes_what_was_begun_and_loses_nothing) {
         close(raced);
         RUN_UNTIL(&f, f.n_drained == 1);
         ASSERT_EQ(f.n_requests, 12);
+        teardown(&f);
+}
+
+/* Who asks again and again over TCP is not cut off between two requests. */
+TEST(draining_lets_a_client_ask_once_more) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        bool eof = false;
+        Fixture f;
+        int fd;
+
+        setup(&f, NULL);
+        fd = dial(&f, true);
+        (void) ask(&f, fd, &b, GET("/hello"), "hello\n");
+        ASSERT_OK(mam_http_server_drain(f.server, on_drained, &f));
+        for (unsigned i = 0; i < 10; i++)
+                ASSERT_OK(sd_event_run(f.event, 1000));
+        mam_buffer_reset(&b);
+        hear(fd, &b, &eof);
+        ASSERT_TRUE(!eof && b.size == 0);
+        ASSERT_TRUE(strstr(ask_last(&f, fd, &b, GET("/hello")), "Connection: close\r\n"));
+        close(fd);
+        RUN_UNTIL(&f, f.n_drained == 1);
+        teardown(&f);
+}
+
+TEST(draining_does_not_wait_for_silent_clients_for_long) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        Fixture f;
+        int fd;
+
+        setup(&f, NULL);
+        fd = dial(&f, true);
+        (void) ask(&f, fd, &b, GET("/hello"), "hello\n");
+        ASSERT_OK(mam_http_server_drain(f.server, on_drained, &f));
+        RUN_UNTIL(&f, f.n_drained == 1);
+        close(fd);
         teardown(&f);
 }
 
