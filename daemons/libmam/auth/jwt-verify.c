@@ -345,7 +345,7 @@ void mam_jwt_claims_done(MamJwtClaims *c) {
 }
 
 /* A MamJwtResult or -ENOMEM */
-static int check_claims(MamJwtClaims *c, const char *issuer, const char *audience, uint64_t now_sec) {
+static int check_claims(MamJwtClaims *c, const MamJwtRules *rules, uint64_t now_sec) {
         uint64_t expires, not_before = 0;
         const char *subject, *iss;
         int r;
@@ -354,18 +354,18 @@ static int check_claims(MamJwtClaims *c, const char *issuer, const char *audienc
         if (!subject || !subject_is_valid(subject) || claim_date(c->all, "exp", &expires) <= 0 ||
             claim_date(c->all, "nbf", &not_before) < 0)
                 return MAM_JWT_E_MALFORMED;
-        if (now_sec >= expires + LEEWAY_SEC)
+        if (now_sec >= expires + rules->skew_sec)
                 return MAM_JWT_E_EXPIRED;
-        if (not_before > now_sec + LEEWAY_SEC)
+        if (not_before > now_sec + rules->skew_sec)
                 return MAM_JWT_E_NOT_YET;
 
         iss = mam_jwt_member_string(c->all, "iss");
-        if (issuer && (!iss || strcmp(iss, issuer) != 0))
+        if (rules->issuer && (!iss || strcmp(iss, rules->issuer) != 0))
                 return MAM_JWT_E_ISSUER;
-        if (audience && !claim_has_audience(c->all, audience))
+        if (rules->audience && !claim_has_audience(c->all, rules->audience))
                 return MAM_JWT_E_AUDIENCE;
 
-        r = claims_read_roles(c);
+        r = rules->other_roles ? 0 : claims_read_roles(c);
         if (r < 0)
                 return r == -ENOMEM ? r : MAM_JWT_E_MALFORMED;
 
@@ -376,13 +376,12 @@ static int check_claims(MamJwtClaims *c, const char *issuer, const char *audienc
         return MAM_JWT_OK;
 }
 
-int mam_jwt_verify(
+int mam_jwt_verify_by(
                 MamJwtClaims *ret,
                 const MamJwks *keys,
                 const char *token,
                 size_t size,
-                const char *issuer,
-                const char *audience,
+                const MamJwtRules *rules,
                 uint64_t now_sec) {
         _cleanup_(mam_jwt_claims_done) MamJwtClaims c = { 0 };
         _cleanup_(mam_freep) char *payload = NULL;
@@ -399,11 +398,40 @@ int mam_jwt_verify(
         if (!json_object_is_type(c.all, json_type_object))
                 return MAM_JWT_E_MALFORMED;
 
-        r = check_claims(&c, issuer, audience, now_sec);
+        r = check_claims(&c, rules, now_sec);
         if (r != MAM_JWT_OK)
                 return r;
 
         *ret = c;
         c = (MamJwtClaims){ 0 };
         return MAM_JWT_OK;
+}
+
+int mam_jwt_verify(
+                MamJwtClaims *ret,
+                const MamJwks *keys,
+                const char *token,
+                size_t size,
+                const char *issuer,
+                const char *audience,
+                uint64_t now_sec) {
+        const MamJwtRules rules = { .issuer = issuer, .audience = audience, .skew_sec = LEEWAY_SEC };
+
+        return mam_jwt_verify_by(ret, keys, token, size, &rules, now_sec);
+}
+
+bool mam_jwt_claimed_issuer(char *ret, size_t ret_size, const char *token, size_t size) {
+        _cleanup_(json_object_putp) json_object *claims = NULL;
+        _cleanup_(mam_freep) char *payload = NULL;
+        const char *dot1, *dot2, *issuer;
+        size_t payload_size = 0;
+
+        dot1 = size > 0 && size <= MAM_JWT_SIZE_MAX ? memchr(token, '.', size) : NULL;
+        dot2 = dot1 ? memchr(dot1 + 1, '.', size - (size_t) (dot1 + 1 - token)) : NULL;
+        if (!dot2 || decode(&payload, &payload_size, dot1 + 1, (size_t) (dot2 - dot1 - 1)) < 0 ||
+            mam_json_parse(&claims, payload, payload_size, NULL) < 0 ||
+            !json_object_is_type(claims, json_type_object))
+                return false;
+        issuer = mam_jwt_member_string(claims, "iss");
+        return issuer && strlen(issuer) < ret_size && stpcpy(ret, issuer);
 }

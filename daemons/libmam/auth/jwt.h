@@ -85,6 +85,25 @@ int mam_jwt_verify(
                 const char *audience,
                 uint64_t now_sec);
 
+/* What is asked of a token beyond its signature. */
+typedef struct MamJwtRules {
+        const char *issuer;   /* or NULL */
+        const char *audience; /* or NULL */
+        uint64_t skew_sec;    /* how far the clocks may differ */
+        bool other_roles;     /* "roles" is not what mam means by it: left alone, and ret has no roles */
+} MamJwtRules;
+/* As mam_jwt_verify(). */
+int mam_jwt_verify_by(
+                MamJwtClaims *ret,
+                const MamJwks *keys,
+                const char *token,
+                size_t size,
+                const MamJwtRules *rules,
+                uint64_t now_sec);
+/* The "iss" that a token claims, before anything of it was verified: to choose whose keys to ask, and for
+ * nothing else. false: it has none, or it does not fit. */
+bool mam_jwt_claimed_issuer(char *ret, size_t ret_size, const char *token, size_t size);
+
 /* A verifier adds a bounded cache keyed by SHA-256 of the token until min(exp, 60 s), and a small negative
  * cache. Replacing the keys flushes both. The claims are borrowed until the next call. */
 int mam_jwt_verifier_new(

@@ -153,6 +153,47 @@ TEST(cookbook_signatures) {
         }
 }
 
+static const char *text_member(json_object *o, const char *key) {
+        return member(o, key) ? json_object_get_string(member(o, key)) : "";
+}
+
+/* The examples that exist as JSON only: each signature is taken over into the compact form. What protects no
+ * header cannot be: nothing would say by which algorithm. */
+TEST(cookbook_signatures_of_the_json_form) {
+        static const struct {
+                const char *file;
+                int results[3];
+        } examples[] = {
+                { "jws/4_6.protecting_specific_header_fields.json", { MAM_JWT_OK } },
+                { "jws/4_7.protecting_content_only.json", { MAM_JWT_E_MALFORMED } },
+                { "jws/4_8.multiple_signatures.json", { MAM_JWT_OK, MAM_JWT_E_MALFORMED, MAM_JWT_OK } },
+                { "rfc7797/4.2.hmac-sha2_b64_false.json", { MAM_JWT_E_CRITICAL } },
+        };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(examples); i++) {
+                _cleanup_(json_object_putp) json_object *root = load(examples[i].file);
+                json_object *input = member(root, "input"), *keys = member(input, "key");
+                json_object *algs = member(input, "alg"), *json = member(member(root, "output"), "json");
+                json_object *list = member(json, "signatures");
+
+                for (size_t k = 0; k < json_object_array_length(list); k++) {
+                        bool several = json_object_is_type(keys, json_type_array);
+                        json_object *key = several ? json_object_array_get_idx(keys, k) : keys;
+                        json_object *alg = several ? json_object_array_get_idx(algs, k) : algs;
+                        json_object *one = json_object_array_get_idx(list, k);
+                        _cleanup_(mam_freep) char *token = NULL;
+
+                        json_object_object_add(key, "alg", json_object_get(alg));
+                        ASSERT_TRUE(asprintf(&token,
+                                             "%s.%s.%s",
+                                             text_member(one, "protected"),
+                                             text_member(json, "payload"),
+                                             text_member(one, "signature")) > 0);
+                        ASSERT_EQ(verify(key, token), examples[i].results[k]);
+                }
+        }
+}
+
 /* RFC 7797 is an extension that changes what is signed: a token that uses it must say so, and is refused. */
 TEST(unencoded_payloads_are_refused) {
         _cleanup_(json_object_putp) json_object *root = load("rfc7797/hmac-sha2_b64_false.json");

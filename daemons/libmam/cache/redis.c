@@ -41,6 +41,9 @@ struct MamRedisCommand {
 struct MamRedis {
         sd_event *event; /* owned */
         char *address, *user, *password;
+        char *channel; /* owned; NULL: not one that listens */
+        MamRedisMessage on_message;
+        void *on_message_userdata;
         uint64_t timeout_usec;
         unsigned in_flight_max, n_in_flight;
         MamRedisLink *link;         /* owned while not NULL */
@@ -110,15 +113,58 @@ static void redis_down(MamRedis *r) {
         mam_redis_link_close(l);
 }
 
-static void redis_authenticated(MamRedis *r, const redisReply *reply) {
-        if (reply->type == REDIS_REPLY_ERROR) {
-                redis_down(r);
-                return;
-        }
-
+static void redis_settled(MamRedis *r) {
         r->failures = 0;
         (void) sd_event_source_set_enabled(r->reconnect, SD_EVENT_OFF);
         set_connected(r, true);
+}
+
+/* Entered for each message, for the confirmation, and with NULL when the connection ends. The link may
+ * outlive r. */
+static void on_published(redisAsyncContext *ac, void *data, void *userdata) {
+        const MamRedisLink *l = ac->ev.data;
+        const redisReply *reply = data;
+        MamRedis *r = l && reply ? l->redis : NULL;
+
+        if (!r)
+                return;
+        if (reply->type == REDIS_REPLY_ERROR) { /* may not listen there */
+                redis_down(r);
+                return;
+        }
+        if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 ||
+            reply->element[0]->type != REDIS_REPLY_STRING)
+                return;
+        if (strcmp(reply->element[0]->str, "subscribe") == 0)
+                redis_settled(r);
+        else if (strcmp(reply->element[0]->str, "message") == 0 &&
+                 reply->element[2]->type == REDIS_REPLY_STRING)
+                r->on_message(r, reply->element[2]->str, reply->element[2]->len, r->on_message_userdata);
+}
+
+/* Nobody hears a peer that has vanished while only listening: the kernel asks after it. */
+static void redis_subscribe(MamRedis *r) {
+        const char *argv[2] = { "SUBSCRIBE", r->channel };
+
+        if (r->address[0] != '/')
+                (void) redisEnableKeepAlive(&r->link->ac->c);
+        if (redisAsyncCommandArgv(r->link->ac, on_published, NULL, 2, argv, NULL) != REDIS_OK)
+                redis_down(r);
+}
+
+/* Known to the server, as far as it wants to know. */
+static void redis_admitted(MamRedis *r) {
+        if (r->channel)
+                redis_subscribe(r);
+        else
+                redis_settled(r);
+}
+
+static void redis_authenticated(MamRedis *r, const redisReply *reply) {
+        if (reply->type == REDIS_REPLY_ERROR)
+                redis_down(r);
+        else
+                redis_admitted(r);
 }
 
 /* Entered once per command, by hiredis: with its reply, or with NULL when the connection ends. The last
@@ -196,7 +242,7 @@ int mam_redis_command(
         assert(r);
         assert(argv);
 
-        if (!r->connected || !r->link)
+        if (!r->connected || !r->link || r->channel)
                 return -ENOTCONN;
         if (r->n_in_flight >= r->in_flight_max)
                 return -EAGAIN;
@@ -245,9 +291,7 @@ void mam_redis_on_connected(MamRedis *r) {
         size_t argc = 1;
 
         if (!r->password) {
-                r->failures = 0;
-                (void) sd_event_source_set_enabled(r->reconnect, SD_EVENT_OFF);
-                set_connected(r, true);
+                redis_admitted(r);
                 return;
         }
 
@@ -384,10 +428,26 @@ MamRedis *mam_redis_free(MamRedis *r) {
         if (r->password)
                 explicit_bzero(r->password, strlen(r->password));
         free(r->password);
+        free(r->channel);
         free(r->user);
         free(r->address);
         free(r);
         return NULL;
+}
+
+int mam_redis_listen(MamRedis *r, const char *channel, MamRedisMessage on_message, void *userdata) {
+        assert(r);
+        assert(channel);
+        assert(on_message);
+
+        if (r->channel || r->link)
+                return -EALREADY;
+        r->channel = strdup(channel);
+        if (!r->channel)
+                return -ENOMEM;
+        r->on_message = on_message;
+        r->on_message_userdata = userdata;
+        return 0;
 }
 
 bool mam_redis_is_connected(const MamRedis *r) {

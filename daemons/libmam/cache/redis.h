@@ -62,6 +62,12 @@ void mam_redis_set_on_state(
                 void (*on_state)(MamRedis *r, bool connected, void *userdata),
                 void *userdata);
 
+/* Makes this connection one that listens to what is published on a channel, right after _new: it counts as
+ * connected when nothing that is published from then on is missed, and commands are refused (-ENOTCONN). The
+ * callback may free the MamRedis. -EALREADY: it listens, or is connected. */
+typedef void (*MamRedisMessage)(MamRedis *r, const char *data, size_t size, void *userdata);
+int mam_redis_listen(MamRedis *r, const char *channel, MamRedisMessage on_message, void *userdata);
+
 /* Binary-safe. -ENOTCONN at once while not connected (no queueing: a cache that is away is a miss), -EAGAIN.
  */
 int mam_redis_command(

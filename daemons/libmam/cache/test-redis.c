@@ -23,6 +23,10 @@ typedef struct Fixture {
         char text[64], message[128];
         size_t size, count;
         bool connected;
+        MamRedis *listener;
+        unsigned n_heard;
+        char heard[64];
+        bool free_when_heard;
 } Fixture;
 
 #define RUN_UNTIL(f, condition)                                                       \
@@ -251,6 +255,68 @@ TEST(a_callback_may_free_the_client) {
         mam_test_server_kill(&f.server, SIGKILL);
         RUN_UNTIL(&f, f.n_done == 8);
         ASSERT_TRUE(!f.redis);
+        fixture_done(&f);
+}
+
+static void on_message(MamRedis *r, const char *data, size_t size, void *userdata) {
+        Fixture *f = userdata;
+
+        f->n_heard++;
+        (void) snprintf(f->heard, sizeof(f->heard), "%.*s", (int) size, data);
+        if (f->free_when_heard)
+                f->listener = mam_redis_free(f->listener);
+}
+
+static void publish_and_wait(Fixture *f, const char *text) {
+        unsigned n = f->n_heard;
+
+        command_and_wait(f, "PUBLISH", "svc:news", text);
+        ASSERT_EQ(f->error, 0);
+        RUN_UNTIL(f, f->n_heard > n);
+        ASSERT_STREQ(f->heard, text);
+}
+
+TEST(who_listens_hears_everything_since_it_was_connected) {
+        const char *const ping[] = { "PING" };
+        Fixture f;
+
+        fixture_setup(&f, NULL, NULL);
+        ASSERT_OK(mam_redis_new(&f.listener, f.event, f.address, NULL));
+        ASSERT_OK(mam_redis_listen(f.listener, "svc:news", on_message, &f));
+        ASSERT_EQ(mam_redis_listen(f.listener, "svc:other", on_message, &f), -EALREADY);
+        RUN_UNTIL(&f, f.connected && mam_redis_is_connected(f.listener));
+        ASSERT_EQ(mam_redis_command(f.listener, ping, NULL, 1, on_reply, &f), -ENOTCONN);
+        publish_and_wait(&f, "one");
+        publish_and_wait(&f, "two");
+
+        mam_test_server_kill(&f.server, SIGKILL);
+        RUN_UNTIL(&f, !f.connected && !mam_redis_is_connected(f.listener));
+        mam_test_redis_start(&f.server, NULL);
+        RUN_UNTIL(&f, f.connected && mam_redis_is_connected(f.listener));
+        publish_and_wait(&f, "three");
+        ASSERT_EQ(f.n_heard, 3);
+
+        f.free_when_heard = true;
+        publish_and_wait(&f, "four");
+        ASSERT_TRUE(!f.listener);
+        fixture_done(&f);
+}
+
+TEST(who_may_not_listen_is_never_connected) {
+        static const char *const acl[] = { "--user", "default", "off",   "--user",        "svc",
+                                           "on",     ">secret", "+@all", "resetchannels", NULL };
+        static const MamRedisOptions good = { .user = "svc", .password = "secret" };
+        uint64_t end;
+        Fixture f;
+
+        fixture_setup(&f, &good, acl);
+        ASSERT_OK(mam_redis_new(&f.listener, f.event, f.address, &good));
+        ASSERT_OK(mam_redis_listen(f.listener, "svc:news", on_message, &f));
+        RUN_UNTIL(&f, f.connected);
+        end = mam_now_monotonic() + 300 * MAM_USEC_PER_MSEC;
+        RUN_UNTIL(&f, mam_now_monotonic() > end);
+        ASSERT_TRUE(!mam_redis_is_connected(f.listener));
+        f.listener = mam_redis_free(f.listener);
         fixture_done(&f);
 }
 
