@@ -20,6 +20,7 @@ static const MamBuiltin builtins[] = {
                         .binary = "mam-api-gateway",
                         .probe = MAM_PROBE_HTTP,
                         .replica_socket = true,
+                        .cache = true, /* but no dependency: it works without */
                         .routes = no_routes,
         },
         {

@@ -164,14 +164,13 @@ static int check_ports(Graph *g, size_t i) {
 }
 
 /* Both would want it, and whoever comes first has it. */
-static int warn_of_registry(MamConfig *c) {
-        unsigned long port = strtoul(strrchr(c->registry_listen, ':') + 1, NULL, 10);
+static int warn_of_port(MamConfig *c, unsigned long port, const char *whose) {
         Graph g = { .config = c };
         char message[80];
         int r;
 
-        snprintf(message, sizeof(message), "%lu is the port of the registry", port);
-        for (size_t i = 0; c->registry_enabled && i < c->n_services; i++) {
+        snprintf(message, sizeof(message), "%lu is the port of %s", port, whose);
+        for (size_t i = 0; i < c->n_services; i++) {
                 const MamServiceConfig *s = &c->services[i];
 
                 if (port < s->port || port >= s->port + ports_of(s))
@@ -181,6 +180,17 @@ static int warn_of_registry(MamConfig *c) {
                         return r;
         }
         return 0;
+}
+
+static int warn_of_ports(MamConfig *c) {
+        const MamServiceConfig *gateway = mam_config_find(c, "api-gateway");
+        int r = 0;
+
+        if (c->registry_enabled)
+                r = warn_of_port(c, strtoul(strrchr(c->registry_listen, ':') + 1, NULL, 10), "the registry");
+        if (r >= 0 && gateway && mam_service_has_tls_socket(c, gateway))
+                r = warn_of_port(c, c->gateway->tls.port, "the gateway for TLS");
+        return r;
 }
 
 /* A database outside takes the place of the suite's own: its service goes, and with it the dependencies on
@@ -251,6 +261,83 @@ static int settle(Graph *g, const char *last_good_dir) {
         return 0;
 }
 
+static bool has_rate(const MamGatewayConfig *c, const char *name) {
+        for (size_t i = 0; i < c->limits.n_rates; i++)
+                if (strcmp(c->limits.rates[i].name, name) == 0)
+                        return true;
+        return false;
+}
+
+/* A limit that is not there would be no limit: what was good before stands. */
+static int check_rates(Graph *g, size_t i) {
+        const MamRouteList *l = g->config->services[i].routes;
+        char message[256];
+        int r = 0;
+
+        for (size_t k = 0; l && k < l->n && r >= 0; k++) {
+                if (!l->routes[k].rate_limit || has_rate(g->config->gateway, l->routes[k].rate_limit))
+                        continue;
+                snprintf(message,
+                         sizeof(message),
+                         "\"%s\" names the rate limit \"%s\", which gateway.limits.rates in microservices.json does not have",
+                         l->routes[k].label,
+                         l->routes[k].rate_limit);
+                r = service_error(g, i, "routes", message);
+        }
+        return r;
+}
+
+/* Of two services that want the same requests the first one gets them. */
+static int warn_of_conflict(Graph *g, size_t i, const MamRouteConfig *route) {
+        char message[256];
+
+        for (size_t j = 0; j < i; j++) {
+                const MamRouteList *l = g->config->services[j].routes;
+
+                for (size_t k = 0; l && k < l->n; k++) {
+                        if (!mam_route_conflicts(&l->routes[k], route))
+                                continue;
+                        snprintf(message,
+                                 sizeof(message),
+                                 "\"%s\" is not used: it is in conflict with \"%s\" of %s, and neither is more specific",
+                                 route->label,
+                                 l->routes[k].label,
+                                 g->config->services[j].id);
+                        return service_problem(g, i, MAM_PROBLEM_WARNING, "routes", message);
+                }
+        }
+        return 0;
+}
+
+static int warn_of_mirror(Graph *g, size_t i, const MamRouteConfig *route) {
+        char message[256];
+
+        if (!route->mirror_service || mam_config_find(g->config, route->mirror_service))
+                return 0;
+        snprintf(message,
+                 sizeof(message),
+                 "\"%s\" is not mirrored: there is no service \"%s\"",
+                 route->label,
+                 route->mirror_service);
+        return service_problem(g, i, MAM_PROBLEM_WARNING, "routes", message);
+}
+
+static int warn_of_routes(MamConfig *c) {
+        Graph g = { .config = c };
+        int r = 0;
+
+        for (size_t i = 0; i < c->n_services && r >= 0; i++) {
+                const MamRouteList *l = c->services[i].routes;
+
+                for (size_t k = 0; l && k < l->n && r >= 0; k++) {
+                        r = warn_of_conflict(&g, i, &l->routes[k]);
+                        if (r >= 0)
+                                r = warn_of_mirror(&g, i, &l->routes[k]);
+                }
+        }
+        return r;
+}
+
 int mam_config_check_graph(MamConfig *c, const char *last_good_dir) {
         bool changed = true;
         int r;
@@ -276,11 +363,15 @@ int mam_config_check_graph(MamConfig *c, const char *last_good_dir) {
                         r = check_ports(&g, i);
                         if (r < 0)
                                 return r;
+                        r = check_rates(&g, i);
+                        if (r < 0)
+                                return r;
                         changed = changed || g.bad[i];
                 }
                 r = settle(&g, last_good_dir);
                 if (r < 0)
                         return r;
         }
-        return warn_of_registry(c);
+        r = warn_of_routes(c);
+        return r < 0 ? r : warn_of_ports(c);
 }

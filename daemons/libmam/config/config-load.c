@@ -26,6 +26,7 @@ typedef struct Loader {
 
 static int config_new(MamConfig **ret) {
         _cleanup_(mam_config_freep) MamConfig *c = calloc(1, sizeof(*c));
+        int r;
 
         if (!c)
                 return -ENOMEM;
@@ -38,6 +39,9 @@ static int config_new(MamConfig **ret) {
         if (!c->services || !c->namespace || !c->version || !c->environment || !c->registry_listen ||
             !c->alert_webhooks)
                 return -ENOMEM;
+        r = mam_gateway_config_new(&c->gateway);
+        if (r < 0)
+                return r;
         c->min_replicas = 1;
         c->max_replicas = 10;
         c->target_cpu_percent = 70;

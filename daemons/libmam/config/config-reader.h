@@ -54,5 +54,66 @@ void mam_reader_span(
                 const char *what,
                 uint64_t *ret);
 
+/* The same for members of any object; parent is its pointer. true: present and good, *ret written. */
+bool mam_reader_get_int(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                int64_t min,
+                int64_t max,
+                int64_t *ret);
+bool mam_reader_get_bool(MamReader *rd, json_object *o, const char *parent, const char *key, bool *ret);
+/* A number with or without a fraction. */
+bool mam_reader_get_double(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                double min,
+                double max,
+                double *ret);
+/* Percent, also with a fraction, from 0 to 100, as millionths. */
+bool mam_reader_get_ppm(MamReader *rd, json_object *o, const char *parent, const char *key, uint32_t *ret);
+/* Bytes as a Kubernetes quantity ("64Ki") or a plain integer. */
+bool mam_reader_get_bytes(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                uint64_t min,
+                uint64_t max,
+                uint64_t *ret);
+/* An object in an object; unknown keys in it are warned about, unless known is NULL. */
+bool mam_reader_get_section(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                const char *const *known,
+                char ret_parent[static 128],
+                json_object **ret);
+/* A text that is copied (what *to had is freed). */
+bool mam_reader_get_copy(MamReader *rd, json_object *o, const char *parent, const char *key, char **to);
+/* One of the NULL-terminated words, or reported with what was probably meant; its index in *ret. */
+bool mam_reader_get_word(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                const char *const *words,
+                unsigned *ret);
+/* A list of up to max different texts, each of which check (may be NULL) says is good; what: what each must
+ * be, for people. *to is NULL-terminated and owned by the caller; what it had is freed. */
+bool mam_reader_get_texts(
+                MamReader *rd,
+                json_object *o,
+                const char *parent,
+                const char *key,
+                size_t max,
+                bool (*check)(const char *text),
+                const char *what,
+                char ***to);
+
 /* "scaling" of a service; type, replicas and the settings must be known. */
 void mam_config_read_scaling(MamReader *rd);

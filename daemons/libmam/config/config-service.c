@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libmam/config/config-reader.h"
+#include "libmam/config/config-gateway.h"
 #include "libmam/util/quantity.h"
 #include "libmam/util/time.h"
 
@@ -330,14 +330,6 @@ static const char *check_dependency(MamReader *rd, const char *text, size_t i) {
         return NULL;
 }
 
-static const char *check_route(MamReader *rd, const char *text, size_t i) {
-        (void) rd;
-        (void) i;
-        if (!is_path(text) || strlen(text) < 2 || text[strlen(text) - 1] == '/')
-                return "must be a path prefix such as \"/api/v1/things\", without '/' at its end";
-        return NULL;
-}
-
 /* {version} may stand for a part of its path. */
 static bool is_program(const char *text) {
         char path[MAM_READER_TEXT_MAX + 1];
@@ -508,19 +500,32 @@ static void read_foreign(MamReader *rd) {
 }
 
 static void read_routes(MamReader *rd) {
-        size_t n = 0;
+        static const char *const none[] = { NULL };
+        static const char *const words[] = { "http1", "native", "h2c", NULL };
+        json_object *list = NULL;
+        MamJsonError error;
+        char parent[128];
+        unsigned word;
+        int r;
 
-        if (read_list(rd, "routes", check_route, &rd->s->routes))
-                return;
-        while (rd->builtin && rd->builtin->routes[n])
-                n++;
-        rd->s->routes = calloc(n + 1, sizeof(char *));
-        if (!rd->s->routes) {
-                mam_reader_note(rd, -ENOMEM);
-                return;
+        rd->s->protocol = rd->builtin ? MAM_SERVICE_PROTOCOL_NATIVE : MAM_SERVICE_PROTOCOL_HTTP1;
+        if (mam_reader_get_word(rd, rd->object, rd->parent, "protocol", words, &word))
+                rd->s->protocol = (MamServiceProtocol) word;
+        if (mam_reader_get_word(rd, rd->object, rd->parent, "balancing", mam_service_balancings, &word))
+                rd->s->balancing = (MamServiceBalancing) word;
+
+        r = mam_json_get_array(rd->object, rd->parent, "routes", &list, &error);
+        if (r < 0)
+                mam_reader_bad(rd, &error);
+        if (r > 0) {
+                (void) snprintf(parent, sizeof(parent), "%s/routes", rd->parent);
+                mam_config_read_routes(rd, list, parent, &rd->s->routes);
+        } else {
+                mam_reader_note(rd,
+                                mam_config_make_routes(
+                                                &rd->s->routes,
+                                                rd->builtin ? rd->builtin->routes : none));
         }
-        for (size_t i = 0; i < n; i++)
-                mam_reader_copy(rd, &rd->s->routes[i], rd->builtin->routes[i]);
 }
 
 static void keep_definition(MamReader *rd) {
@@ -535,10 +540,10 @@ static void keep_definition(MamReader *rd) {
 
 int mam_config_read_service(MamServiceConfig *ret, MamConfigFile *f, const char *id, json_object *object) {
         static const char *const known[] = {
-                "name",        "type",         "port",        "replicas",    "resources",
-                "healthCheck", "dependencies", "environment", "minReplicas", "maxReplicas",
-                "listen",      "exec",         "user",        "socket",      "notify",
-                "routes",      "tasksMax",     "scaling",     NULL,
+                "name",         "type",        "port",        "replicas",    "resources", "healthCheck",
+                "dependencies", "environment", "minReplicas", "maxReplicas", "listen",    "exec",
+                "user",         "socket",      "notify",      "routes",      "tasksMax",  "scaling",
+                "protocol",     "balancing",   NULL,
         };
         _cleanup_(mam_service_config_done) MamServiceConfig s = { 0 };
         MamReader rd = { .file = f, .s = &s, .object = object, .builtin = mam_builtin_find(id) };

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libmam/config/config-internal.h"
+#include "libmam/config/config-gateway.h"
 
 #define CREDENTIAL_PREFIX "credential:"
 #define WEBHOOK_SIZE_MAX  2048U
@@ -53,7 +53,6 @@ static const struct {
         { "monitoring", "grafana", "mam does not act on this yet: it brings no dashboards" },
         { "monitoring", "jaeger", "mam does not act on this yet: traces are passed on and not exported" },
         { "monitoring", "elasticsearch", "mam does not act on this: logs are in the journal" },
-        { "security", "tls", "mam does not act on this yet: the gateway serves plain HTTP" },
 };
 
 typedef struct Reader {
@@ -455,10 +454,32 @@ static void read_external(Reader *rd, json_object *o) {
         }
 }
 
+static void read_security(Reader *rd, json_object *o) {
+        bool enabled = true;
+        MamJsonError error;
+
+        /* What is wrong was reported already: all are switches. */
+        (void) mam_json_get_bool(o, "/security", "enabled", &enabled, &error);
+        (void) mam_json_get_bool(o, "/security", "tls", &rd->c->tls, &error);
+        rd->c->tls = rd->c->tls && enabled;
+}
+
+/* "gateway" is read as the definition of a service is: its readers are the same. */
+static void read_gateway(Reader *rd, json_object *root) {
+        MamReader reader = { .file = rd->file };
+        char parent[128];
+        json_object *o;
+
+        if (mam_reader_get_section(&reader, root, "", "gateway", NULL, parent, &o))
+                mam_config_read_gateway(&reader, o, parent, rd->c->gateway);
+        mam_reader_copy(&reader, &rd->c->gateway->environment, rd->c->environment);
+        note(rd, reader.r);
+}
+
 int mam_config_read_settings(MamConfigFile *f, json_object *root) {
         static const char *const known[] = {
-                "namespace",  "version",  "environment", "registry", "networking",
-                "monitoring", "security", "scaling",     "external", NULL,
+                "namespace", "version", "environment", "registry", "networking", "monitoring",
+                "security",  "scaling", "external",    "gateway",  NULL,
         };
         Reader rd = { .file = f, .c = f->config };
         const char *text;
@@ -493,8 +514,11 @@ int mam_config_read_settings(MamConfigFile *f, json_object *root) {
                         read_scaling(&rd, o);
                 } else if (strcmp(sections[i].name, "monitoring") == 0) {
                         read_monitoring(&rd, o);
+                } else if (strcmp(sections[i].name, "security") == 0) {
+                        read_security(&rd, o);
                 }
                 report_not_yet(&rd, sections[i].name, o);
         }
+        read_gateway(&rd, root);
         return rd.r;
 }

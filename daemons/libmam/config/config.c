@@ -29,7 +29,7 @@ void mam_service_config_done(MamServiceConfig *s) {
         mam_config_free_strings(s->environment);
         mam_config_free_strings(s->exec);
         free(s->user);
-        mam_config_free_strings(s->routes);
+        mam_route_list_unref(s->routes);
         free(s->definition);
         free(s->file);
         free(s->program);
@@ -61,6 +61,7 @@ MamConfig *mam_config_free(MamConfig *c) {
         free(c->registry_token);
         free(c->postgresql_dsn);
         free(c->redis_dsn);
+        mam_gateway_config_unref(c->gateway);
         free(c);
         return NULL;
 }

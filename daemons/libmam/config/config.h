@@ -14,9 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "libmam/config/gateway.h"
 #include "libmam/util/macro.h"
 
-typedef struct MamConfig MamConfig;
 typedef struct MamServiceConfig MamServiceConfig;
 typedef struct MamConfigProblem MamConfigProblem;
 
@@ -112,11 +112,13 @@ struct MamServiceConfig {
         char **exec;         /* NULL-terminated argv of a foreign program, or NULL for a built-in one */
         char *user; /* system user; built-in: "mam-<id>"; foreign without "user": NULL, DynamicUser */
         bool socket_activated; /* foreign only: false means it binds $PORT itself */
-        bool notify;    /* tells systemd when it is ready: built-in yes; foreign only with "notify": true */
-        char **routes;  /* NULL-terminated path prefixes that the gateway sends here ("/api/v1/projects") */
-        bool database;  /* gets a role and a schema of its own in postgresql; built-in knowledge */
-        bool cache;     /* gets an ACL user in redis; built-in knowledge */
-        bool last_good; /* this is not what the file says now, but its last good definition */
+        bool notify; /* tells systemd when it is ready: built-in yes; foreign only with "notify": true */
+        MamRouteList *routes;          /* reference; what the gateway sends here; may be empty */
+        MamServiceProtocol protocol;   /* how the gateway speaks with replicas */
+        MamServiceBalancing balancing; /* how it chooses among them */
+        bool database;    /* gets a role and a schema of its own in postgresql; built-in knowledge */
+        bool cache;       /* gets an ACL user in redis; built-in knowledge */
+        bool last_good;   /* this is not what the file says now, but its last good definition */
         char *definition; /* owned; {"<id>": {…}} as it stood in its file, compact */
         char *file;       /* where it was defined */
         unsigned line;
@@ -147,6 +149,8 @@ struct MamConfig {
         MamScalingMode horizontal, vertical; /* scaling.hpa, scaling.vpa: false, "recommend", true; all off
                                                 if scaling.enabled is false */
         char **alert_webhooks;               /* NULL-terminated http(s) URLs: monitoring.alertWebhooks */
+        bool tls;                            /* security.tls: the gateway serves HTTPS too; default false */
+        MamGatewayConfig *gateway;           /* reference; "gateway", without services */
 
         MamServiceConfig *services; /* in file order */
         size_t n_services;
@@ -206,6 +210,7 @@ void mam_unit_first_replicas(
                 const char *id,
                 uint32_t n);                                                     /* mam@ID:1-N.target */
 void mam_unit_public_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id); /* mam-ID.socket */
+void mam_unit_tls_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id);    /* mam-ID.tls.socket */
 void mam_unit_target(char ret[static MAM_UNIT_NAME_MAX], const char *id);        /* mam-ID.target */
 void mam_unit_slice(char ret[static MAM_UNIT_NAME_MAX], const char *id);         /* mam-<ID escaped>.slice */
 void mam_replica_socket_path(
@@ -218,6 +223,8 @@ void mam_replica_socket_path(
 bool mam_service_has_replica_socket(const MamServiceConfig *s);
 /* mam-ID.socket exists for it: it has a port and takes sockets from systemd. */
 bool mam_service_has_public_socket(const MamServiceConfig *s);
+/* mam-ID.tls.socket exists for it: it is the gateway, and security.tls is true. */
+bool mam_service_has_tls_socket(const MamConfig *c, const MamServiceConfig *s);
 /* How many instances have units: beyond max_replicas there is room for the new ones of a rollout. 2 ×
  * max_replicas, at most MAM_CONFIG_REPLICAS_MAX; max_replicas where instances have ports of their own or
  * share one set of data (postgresql, redis). */

@@ -312,7 +312,8 @@ static int copy_rest(MamServiceConfig **ret, const MamServiceConfig *current) {
                 return -ENOMEM;
         *s = *current;
         s->id = s->name = s->listen = s->health_path = s->user = s->definition = s->file = NULL;
-        s->dependencies = s->environment = s->exec = s->routes = NULL;
+        s->dependencies = s->environment = s->exec = NULL;
+        s->routes = current->routes ? mam_route_list_ref(current->routes) : NULL;
         s->program = s->image = s->version = NULL;
         s->revision[0] = '\0';
 
@@ -329,8 +330,6 @@ static int copy_rest(MamServiceConfig **ret, const MamServiceConfig *current) {
                 r = copy_text(&s->file, current->file);
         if (r == 0)
                 r = copy_list(&s->dependencies, current->dependencies);
-        if (r == 0)
-                r = copy_list(&s->routes, current->routes);
         if (r < 0)
                 return r;
         *ret = MAM_TAKE(s);

@@ -118,7 +118,7 @@ TEST(the_installed_defaults_are_without_fault) {
         ASSERT_EQ(s->max_replicas, 10);
         ASSERT_STREQ(s->listen, "127.0.0.1");
         ASSERT_TRUE(s->database && s->cache);
-        ASSERT_STREQ(s->routes[0], "/api/v1/projects");
+        ASSERT_STREQ(s->routes->routes[0].path, "/api/v1/projects");
         ASSERT_STREQ(s->dependencies[0], "postgresql");
         ASSERT_STREQ(s->dependencies[1], "redis");
 
@@ -217,6 +217,33 @@ TEST(each_wrong_settings_file_is_told_what_is_wrong_where) {
                 c = load(&f, false);
                 problems_of(&f, c, &b, MAM_PROBLEM_WARNING);
                 ASSERT_STREQ(mam_buffer_bytes(&b), cases[i].want);
+        }
+}
+
+TEST(the_port_for_tls_is_one_that_no_service_has) {
+        static const struct {
+                const char *settings, *problems;
+        } cases[] = {
+                { "{ \"security\": { \"tls\": true } }",
+                  "services.json:2: other.port: 3443 is the port of the gateway for TLS" },
+                { "{ \"security\": { \"tls\": true }, \"gateway\": { \"tls\": { \"port\": 8443 } } }", "" },
+                { "{ \"security\": { \"tls\": true, \"enabled\": false } }", "" },
+                { "{}", "" },
+        };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
+                _cleanup_(folder_done) Folder f = folder_new();
+                _cleanup_(mam_config_freep) MamConfig *c = NULL;
+                _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+
+                put(&f, "microservices.json", cases[i].settings);
+                put(&f,
+                    "services.json",
+                    "{ \"api-gateway\": { \"type\": \"gateway\", \"port\": 3000 },\n"
+                    "\"other\": { \"port\": 3443, \"exec\": [ \"/bin/true\" ], \"socket\": true } }");
+                c = load(&f, false);
+                problems_of(&f, c, &b, MAM_PROBLEM_WARNING);
+                ASSERT_STREQ(mam_buffer_bytes(&b), cases[i].problems);
         }
 }
 

@@ -267,7 +267,7 @@ TEST(a_replica_runs_the_definition_of_its_revision_and_all_else_as_configured) {
         ASSERT_EQ(s->replicas, 5);
         ASSERT_EQ(s->memory_bytes, 128U << 20);
         ASSERT_EQ(s->port, 8080);
-        ASSERT_STREQ(s->routes[0], "/a");
+        ASSERT_STREQ(s->routes->routes[0].path, "/a");
 
         r = keep(&f, &old->services[0], "2.0", "/usr/bin/true", NULL);
         ASSERT_OK(mam_revision_apply(&t, &now->services[0], &r, f.path, NULL));

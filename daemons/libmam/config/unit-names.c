@@ -49,6 +49,11 @@ void mam_unit_public_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id) 
         snprintf(ret, MAM_UNIT_NAME_MAX, "mam-%s.socket", id);
 }
 
+/* With a dot, so that it is the unit of no other service. */
+void mam_unit_tls_socket(char ret[static MAM_UNIT_NAME_MAX], const char *id) {
+        snprintf(ret, MAM_UNIT_NAME_MAX, "mam-%s.tls.socket", id);
+}
+
 void mam_unit_target(char ret[static MAM_UNIT_NAME_MAX], const char *id) {
         snprintf(ret, MAM_UNIT_NAME_MAX, "mam-%s.target", id);
 }
@@ -77,6 +82,13 @@ bool mam_service_has_replica_socket(const MamServiceConfig *s) {
 
 bool mam_service_has_public_socket(const MamServiceConfig *s) {
         return s->port > 0 && mam_service_has_replica_socket(s);
+}
+
+bool mam_service_has_tls_socket(const MamConfig *c, const MamServiceConfig *s) {
+        assert(c);
+        assert(s);
+
+        return c->tls && strcmp(s->id, "api-gateway") == 0 && mam_service_has_public_socket(s);
 }
 
 uint32_t mam_service_instances_max(const MamServiceConfig *s) {
