@@ -9,6 +9,7 @@
 #define MAM_BUS_ERROR_NO_SUCH_JOB     "org.manageragent.Error.NoSuchJob"        /* ESRCH */
 #define MAM_BUS_ERROR_NO_SUCH_ROLLOUT "org.manageragent.Error.NoSuchRollout"    /* EIDRM */
 #define MAM_BUS_ERROR_NO_SUCH_ROLLOUT "org.manageragent.Error.NoSuchRollout"    /* ESTALE */
+#define MAM_BUS_ERROR_NO_SUCH_KEY     "org.manageragent.Error.NoSuchKey"        /* ENOKEY */
 #define MAM_BUS_ERROR_BUSY            "org.manageragent.Error.Busy"             /* EBUSY */
 #define MAM_BUS_ERROR_QUOTA           "org.manageragent.Error.Quota"            /* EDQUOT */
 #define MAM_BUS_ERROR_CANCELLED       "org.manageragent.Error.Cancelled"        /* ECANCELED */

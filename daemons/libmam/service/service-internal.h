@@ -84,11 +84,26 @@ int mam_identity_check(
 #define MAM_SERVICE_REASONS_MAX 8U
 #define MAM_SERVICE_SOCKETS_MAX 16U
 
+#define MAM_SERVICE_SERIES_MAX 64U /* found without looking them up by text */
+
+/* What a request of this kind is counted in. Method and pattern are literals, or as lasting as those. */
+typedef struct MamServiceSeries {
+        const char *method, *pattern;
+        unsigned status;
+        MamMetric *requests, *duration; /* weak: the families own them */
+} MamServiceSeries;
+
 typedef enum MamServiceState {
         MAM_SERVICE_STARTING,
         MAM_SERVICE_RUNNING,
         MAM_SERVICE_DRAINING,
 } MamServiceState;
+
+/* A public socket until READY. */
+typedef struct Waiting {
+        int fd; /* owned */
+        bool tls;
+} Waiting;
 
 struct MamService {
         const MamServiceInfo *info; /* borrowed */
@@ -97,6 +112,7 @@ struct MamService {
         MamServiceState state;
         void *userdata; /* what setup returned */
         bool setup_done;
+        bool ready_early; /* said by setup itself */
 
         sd_event *event;              /* owned */
         sd_event_source *drain_timer; /* owned */
@@ -105,7 +121,7 @@ struct MamService {
         MamIdentityChecker *checker;  /* owned */
 
         /* listening sockets that wait for READY, as other replicas share them; owned */
-        int waiting[MAM_SERVICE_SOCKETS_MAX];
+        Waiting waiting[MAM_SERVICE_SOCKETS_MAX];
         size_t n_waiting;
 
         struct {
@@ -120,6 +136,7 @@ struct MamService {
         MamMetrics *metrics;             /* owned; the families belong to it */
         MamMetricFamily *requests_total; /* method, route, status */
         MamMetricFamily *duration;       /* method, route */
+        MamServiceSeries series[MAM_SERVICE_SERIES_MAX];
         MamMetric *in_flight;
         MamMetric *connections;
         MamMetric *ready;

@@ -13,6 +13,7 @@
 #include "libmam/obs/log.h"
 #include "libmam/service/service-internal.h"
 #include "libmam/util/time.h"
+#include "libmam/util/zalloc.h"
 
 typedef struct ServiceRequest {
         MamService *service; /* weak: outlives all exchanges */
@@ -34,22 +35,42 @@ static ServiceRequest *request_free(ServiceRequest *q) {
         return NULL;
 }
 
+/* The series of this method, pattern and status. What was asked for before is found by pointers, as looking
+ * it up by text is a good part of what a small request costs. */
+static const MamServiceSeries *find_series(
+                MamService *s,
+                const char *method,
+                const char *pattern,
+                unsigned status) {
+        size_t start = ((uintptr_t) pattern / 8 + (uintptr_t) method / 4 + status) % MAM_SERVICE_SERIES_MAX;
+        MamServiceSeries *k = &s->series[start];
+        char text[16];
+
+        if (k->method == method && k->pattern == pattern && k->status == status)
+                return k;
+        (void) snprintf(text, sizeof(text), "%u", status);
+        *k = (MamServiceSeries){
+                .method = method,
+                .pattern = pattern,
+                .status = status,
+                .requests = mam_metric_get(s->requests_total, (const char *[]){ method, pattern, text }),
+                .duration = mam_metric_get(s->duration, (const char *[]){ method, pattern }),
+        };
+        return k;
+}
+
 static void on_request_done(MamHttpExchange *x, void *userdata) {
         ServiceRequest *q = userdata;
         MamService *s = q->service;
         unsigned status = mam_http_exchange_status(x);
-        const char *method = mam_method_label(x);
         uint64_t usec = mam_now_monotonic() - mam_http_exchange_started_usec(x);
-        char status_text[16];
+        const MamServiceSeries *k;
 
         /* 499 as other proxies count it: the client left before there was an answer. */
-        (void) snprintf(status_text, sizeof(status_text), "%u", status > 0 ? status : 499);
-        mam_metric_add(mam_metric_get(s->requests_total,
-                                      (const char *[]){ method, q->pattern, status_text }),
-                       1);
-        mam_metric_observe(
-                        mam_metric_get(s->duration, (const char *[]){ method, q->pattern }),
-                        (double) usec / (double) MAM_USEC_PER_SEC);
+        k = find_series(s, mam_method_label(x), q->pattern, status > 0 ? status : 499);
+        mam_metric_add(k->requests, 1);
+        if (status != 101) /* a conversation's length says nothing about how long answers take */
+                mam_metric_observe(k->duration, (double) usec / (double) MAM_USEC_PER_SEC);
         mam_metric_add(s->in_flight, -1);
 
         mam_debug("%s %s %u %llu us request %s",
@@ -200,7 +221,7 @@ int mam_service_on_request(MamHttpExchange *x, void *userdata) {
         ServiceRequest *q;
         int r;
 
-        q = calloc(1, sizeof(*q));
+        q = mam_zalloc(sizeof(*q));
         if (!q)
                 return -ENOMEM;
         q->service = s;
@@ -242,16 +263,19 @@ static int handle_metrics(MamHttpExchange *x, void *userdata) {
         ServiceRequest *q = mam_http_exchange_frame(x);
         MamService *s = q->service;
         MamBuffer text = MAM_BUFFER_INIT;
+        const char *accept = mam_http_exchange_header(x, "Accept");
+        /* Not weighed against others: who knows the type at all is a scraper that prefers it. */
+        bool open = accept && strcasestr(accept, "application/openmetrics-text");
         int r;
 
         mam_metric_set(s->connections, mam_http_server_connections(s->server));
         mam_metric_set(s->ready, s->state == MAM_SERVICE_RUNNING && s->n_reasons == 0);
-        r = mam_metrics_format(s->metrics, &text);
+        r = open ? mam_metrics_format_open(s->metrics, &text) : mam_metrics_format(s->metrics, &text);
         if (r >= 0)
                 r = mam_http_exchange_respond(
                                 x,
                                 200,
-                                "text/plain; version=0.0.4; charset=utf-8",
+                                open ? mam_openmetrics_type : "text/plain; version=0.0.4; charset=utf-8",
                                 mam_buffer_bytes(&text),
                                 text.size);
         mam_buffer_done(&text);

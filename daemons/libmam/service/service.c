@@ -39,7 +39,7 @@ static MamService *service_free(MamService *s) {
         if (s->setup_done && s->info->teardown)
                 s->info->teardown(s->userdata);
         for (size_t i = 0; i < s->n_waiting; i++)
-                close(s->waiting[i]);
+                close(s->waiting[i].fd);
         mam_router_free(s->router);
         mam_identity_checker_free(s->checker);
         mam_metrics_free(s->metrics);
@@ -197,6 +197,14 @@ void mam_service_fail(MamService *s, int error, const char *format, ...) {
         (void) sd_event_exit(s->event, EXIT_FAILURE);
 }
 
+MamHttpListenOptions mam_service_listen_options(const MamService *s, bool exclusive) {
+        assert(s);
+
+        return (MamHttpListenOptions){ .tag = MAM_LISTENER_PUBLIC,
+                                       .exclusive = exclusive,
+                                       .h2c = s->info->h2c };
+}
+
 int mam_service_ready(MamService *s) {
         int r;
 
@@ -204,11 +212,20 @@ int mam_service_ready(MamService *s) {
 
         if (s->state != MAM_SERVICE_STARTING)
                 return 0;
+        if (s->info->setup && !s->setup_done) { /* from within it: what it makes is not ours yet */
+                s->ready_early = true;
+                return 0;
+        }
 
         while (s->n_waiting > 0) {
-                r = mam_http_server_listen(s->server, s->waiting[--s->n_waiting], true, MAM_LISTENER_PUBLIC);
+                const Waiting *w = &s->waiting[s->n_waiting - 1];
+                MamHttpListenOptions options = mam_service_listen_options(s, true);
+
+                r = w->tls ? s->info->serve_tls(s, w->fd, s->userdata)
+                           : mam_http_server_listen_with(s->server, w->fd, &options);
                 if (r < 0)
                         return r;
+                s->n_waiting--;
         }
 
         s->state = MAM_SERVICE_RUNNING;
@@ -319,9 +336,16 @@ static int take_inherited_sockets(MamService *s) {
                 int fd = SD_LISTEN_FDS_START + i;
 
                 if (r >= 0 && strcmp(names[i], "replica") == 0)
-                        r = mam_http_server_listen(s->server, fd, false, MAM_LISTENER_REPLICA);
+                        r = mam_http_server_listen_with(
+                                        s->server,
+                                        fd,
+                                        &(MamHttpListenOptions){ .tag = MAM_LISTENER_REPLICA,
+                                                                 .native = true });
                 else if (r >= 0 && strcmp(names[i], "public") == 0 && s->n_waiting < MAM_SERVICE_SOCKETS_MAX)
-                        s->waiting[s->n_waiting++] = fd;
+                        s->waiting[s->n_waiting++] = (Waiting){ .fd = fd };
+                else if (r >= 0 && strcmp(names[i], "public-tls") == 0 && s->info->serve_tls &&
+                         s->n_waiting < MAM_SERVICE_SOCKETS_MAX)
+                        s->waiting[s->n_waiting++] = (Waiting){ .fd = fd, .tls = true };
                 else {
                         if (r >= 0)
                                 mam_warning("Closing the inherited socket \"%s\": neither \"public\" nor \"replica\"",
@@ -422,11 +446,13 @@ static int service_start(MamService *s, char *const *addresses, size_t n_address
         if (n < 0)
                 return mam_error_errno(n, "Cannot use the inherited sockets");
         for (size_t i = 0; i < n_addresses; i++) {
+                MamHttpListenOptions listening;
                 int fd = mam_service_open_listener(addresses[i]);
 
                 if (fd < 0)
                         return mam_error_errno(fd, "Cannot listen on %s", addresses[i]);
-                r = mam_http_server_listen(s->server, fd, false, MAM_LISTENER_PUBLIC);
+                listening = mam_service_listen_options(s, false);
+                r = mam_http_server_listen_with(s->server, fd, &listening);
                 if (r < 0)
                         return mam_error_errno(r, "Cannot serve %s", addresses[i]);
         }
@@ -439,6 +465,11 @@ static int service_start(MamService *s, char *const *addresses, size_t n_address
         if (r < 0)
                 return mam_error_errno(r, "Cannot set up");
         s->setup_done = true;
+        if (s->ready_early) {
+                r = mam_service_ready(s);
+                if (r < 0)
+                        return mam_error_errno(r, "Cannot begin to serve");
+        }
 
         status_send(s);
         return 0;

@@ -5,7 +5,8 @@
  * A service: one call makes a daemon
  *
  * mam_service_run() opens the log, drops all capabilities, takes the sockets that systemd hands over (names:
- * "public" is the port shared by all replicas, "replica" the unix socket of this one; without systemd
+ * "public" is the port shared by all replicas, "public-tls" one for TLS, "replica" the unix socket of this
+ * one; without systemd
  * --listen=ADDRESS serves), runs setup, and notifies READY when setup said mam_service_ready(). It serves
  * /health (alive), /ready (may get traffic; 503 while starting, draining or when a check fails), and
  * /metrics; pings the watchdog; on SIGTERM notifies STOPPING, drains and exits 0. STATUS= follows what it
@@ -49,6 +50,11 @@ typedef struct MamServiceInfo {
         MamHttpHandler fallback; /* for paths outside the table and /health, /ready, /metrics; NULL: 404. The
                                     gateway's whole data path */
         MamHttpServerOptions http;
+        bool h2c; /* the public port speaks HTTP/2 too, with prior knowledge */
+        /* A public socket for TLS ("public-tls"), from READY on; takes over fd on success. NULL: there is
+         * none.
+         */
+        int (*serve_tls)(MamService *s, int fd, void *userdata);
         /* Begins what must be done before READY, asynchronously; userdata of all routes goes to *ret. */
         int (*setup)(MamService *s, void **ret);
         void (*teardown)(void *userdata); /* after draining */
@@ -61,6 +67,8 @@ int mam_service_run(int argc, char **argv, const MamServiceInfo *info);
 sd_event *mam_service_event(MamService *s);
 MamMetrics *mam_service_metrics(MamService *s);
 MamHttpServer *mam_service_server(MamService *s);
+/* To listen with on public sockets. */
+MamHttpListenOptions mam_service_listen_options(const MamService *s, bool exclusive);
 const char *mam_service_id(const MamService *s);   /* MAM_SERVICE or info->id */
 unsigned mam_service_replica(const MamService *s); /* MAM_REPLICA or 0 */
 /* Setup has finished: READY=1. Later calls do nothing. */
