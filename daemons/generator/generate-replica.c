@@ -117,6 +117,11 @@ static void write_dependencies(Writer *w) {
                 mam_unit_public_socket(unit, s->id);
                 add(w, "Requires=%s\nAfter=%s\n", unit, unit);
         }
+        /* Wanted only: where its port is taken, the other one is served all the same. */
+        if (mam_service_has_tls_socket(w->config, s)) {
+                mam_unit_tls_socket(unit, s->id);
+                add(w, "Wants=%s\nAfter=%s\n", unit, unit);
+        }
 }
 
 static void add_argument(Writer *w, const char *text) {
@@ -184,6 +189,10 @@ static void write_program(Writer *w) {
         }
         if (mam_service_has_public_socket(w->s)) {
                 mam_unit_public_socket(unit, w->s->id);
+                add(w, "Sockets=%s\n", unit);
+        }
+        if (mam_service_has_tls_socket(w->config, w->s)) {
+                mam_unit_tls_socket(unit, w->s->id);
                 add(w, "Sockets=%s\n", unit);
         }
 }
@@ -321,9 +330,13 @@ static void write_redis(Writer *w) {
 }
 
 static void write_gateway(Writer *w) {
+        if (mam_service_has_tls_socket(w->config, w->s))
+                add(w, "LoadCredentialEncrypted=tls.tickets:" CREDENTIAL_STORE "tls.tickets\n");
         /* No user namespace: there the uid of the manager, which alone may read /load, would be nobody's. */
         add(w,
             "SupplementaryGroups=mam-replica\n"
+            "LoadCredentialEncrypted=gateway.key:" CREDENTIAL_STORE "gateway.key\n"
+            "LoadCredentialEncrypted=keys.secret:" CREDENTIAL_STORE "keys.secret\n"
             "RestrictAddressFamilies=AF_INET AF_INET6\n"
             "IPAddressDeny=\n"
             "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");

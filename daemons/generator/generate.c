@@ -71,46 +71,85 @@ static int generate_target(const MamServiceConfig *s, const Output *o) {
         return output_link(o, name, unit);
 }
 
-static int generate_public_socket(const MamServiceConfig *s, const Output *o) {
+/* What it is called; what its units are part of; what the replicas know it by. */
+typedef struct Port {
+        const char *unit, *what, *part_of, *name;
+        uint16_t number;
+} Port;
+
+static int generate_port(const MamServiceConfig *s, const Port *p, const Output *o) {
+        bool is_local_too = !p->part_of && strcmp(s->id, "api-gateway") == 0;
         _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
-        char name[MAM_UNIT_NAME_MAX], target[MAM_UNIT_NAME_MAX], first[MAM_UNIT_NAME_MAX];
+        char target[MAM_UNIT_NAME_MAX], first[MAM_UNIT_NAME_MAX];
+        int r;
+
+        mam_unit_target(target, s->id);
+        mam_unit_replica_service(first, s->id, 1);
+        r = generate_head(&b, s, p->what);
+        if (r < 0)
+                return r;
+        r = mam_buffer_appendf(
+                        &b,
+                        "Documentation=man:mamctl(1)\nPartOf=mam.target %s%s%s\n\n[Socket]\n",
+                        target,
+                        p->part_of ? " " : "",
+                        p->part_of ? p->part_of : "");
+        if (r < 0)
+                return r;
+        /* Without an address systemd takes [::], and 0.0.0.0 on a host without IPv6. */
+        if (strcmp(s->listen, "[::]") == 0) {
+                r = mam_buffer_appendf(&b, "ListenStream=%" PRIu16 "\nBindIPv6Only=both\n", p->number);
+        } else {
+                r = mam_buffer_appendf(&b, "ListenStream=%s:%" PRIu16 "\n", s->listen, p->number);
+        }
+        if (r < 0)
+                return r;
+        /* Where services of this host call each other: the kernel says who is at the other end. */
+        if (is_local_too) {
+                r = mam_buffer_append_string(
+                                &b,
+                                "ListenStream=/run/mam/gateway.sock\nSocketMode=0666\nRemoveOnStop=yes\n");
+                if (r < 0)
+                        return r;
+        }
+        r = mam_buffer_appendf(
+                        &b,
+                        "FileDescriptorName=%s\n"
+                        "Service=%s\n"
+                        "Backlog=4096\n"
+                        "%s"
+                        "FlushPending=no\n"
+                        "TriggerLimitIntervalSec=0\n",
+                        p->name,
+                        first,
+                        is_local_too ? ""
+                                     : "NoDelay=yes\n"); /* a warning for each socket that is none of TCP */
+        if (r < 0)
+                return r;
+        return output_file(o, p->unit, mam_buffer_bytes(&b));
+}
+
+static int generate_public_sockets(const MamConfig *c, const MamServiceConfig *s, const Output *o) {
+        char public[MAM_UNIT_NAME_MAX], tls[MAM_UNIT_NAME_MAX];
+        Port p = { .unit = public, .what = ", public port", .name = "public", .number = s->port };
         int r;
 
         if (!mam_service_has_public_socket(s))
                 return 0;
 
-        mam_unit_target(target, s->id);
-        mam_unit_replica_service(first, s->id, 1);
-        r = generate_head(&b, s, ", public port");
-        if (r < 0)
+        mam_unit_public_socket(public, s->id);
+        r = generate_port(s, &p, o);
+        if (r < 0 || !mam_service_has_tls_socket(c, s))
                 return r;
-        r = mam_buffer_appendf(
-                        &b,
-                        "Documentation=man:mamctl(1)\nPartOf=mam.target %s\n\n[Socket]\n",
-                        target);
-        if (r < 0)
-                return r;
-        /* Without an address systemd takes [::], and 0.0.0.0 on a host without IPv6. */
-        if (strcmp(s->listen, "[::]") == 0) {
-                r = mam_buffer_appendf(&b, "ListenStream=%" PRIu16 "\nBindIPv6Only=both\n", s->port);
-        } else {
-                r = mam_buffer_appendf(&b, "ListenStream=%s:%" PRIu16 "\n", s->listen, s->port);
-        }
-        if (r < 0)
-                return r;
-        r = mam_buffer_appendf(
-                        &b,
-                        "FileDescriptorName=public\n"
-                        "Service=%s\n"
-                        "Backlog=4096\n"
-                        "NoDelay=yes\n"
-                        "FlushPending=no\n"
-                        "TriggerLimitIntervalSec=0\n",
-                        first);
-        if (r < 0)
-                return r;
-        mam_unit_public_socket(name, s->id);
-        return output_file(o, name, mam_buffer_bytes(&b));
+
+        /* Whoever stops the public port stops this one with it. */
+        mam_unit_tls_socket(tls, s->id);
+        p = (Port){ .unit = tls,
+                    .what = ", public port for TLS",
+                    .part_of = public,
+                    .name = "public-tls",
+                    .number = c->gateway->tls.port };
+        return generate_port(s, &p, o);
 }
 
 static int generate_slice(const MamServiceConfig *s, const Output *o) {
@@ -265,7 +304,7 @@ int generate(const MamConfig *config, const Deployment *deployment, const Output
                 r = generate_target(s, output);
                 if (r < 0)
                         return r;
-                r = generate_public_socket(s, output);
+                r = generate_public_sockets(config, s, output);
                 if (r < 0)
                         return r;
                 r = generate_slice(s, output);

@@ -167,6 +167,38 @@ TEST(a_service_becomes_target_socket_slice_and_drop_ins) {
         ASSERT_TRUE(!has_line(&m, d, "JoinsNamespaceOf=mam@redis:2.service"));
 }
 
+TEST(the_gateway_gets_a_port_for_tls_where_it_is_asked_for) {
+        static const char text[] =
+                        "{ \"api-gateway\": { \"type\": \"gateway\", \"port\": 3000 }, \"api-gateway-tls\": { \"port\": 3001,"
+                        " \"type\": \"service\", \"exec\": [ \"/bin/true\" ], \"socket\": true } }";
+        _cleanup_(mam_config_freep) MamConfig *c = load(text), *with = load(text);
+        _cleanup_(made_done) Made m = make(c), n = { 0 };
+        const char *d = "mam@api-gateway:1.service.d/10-mam.conf", *s = "mam-api-gateway.tls.socket";
+
+        ASSERT_TRUE(!exists(&m, s));
+        ASSERT_TRUE(!has_line(&m, d, "Sockets=mam-api-gateway.tls.socket"));
+
+        with->tls = true;
+        n = make(with);
+        ASSERT_TRUE(has_line(&n, s, "ListenStream=3443"));
+        ASSERT_TRUE(has_line(&n, s, "FileDescriptorName=public-tls"));
+        ASSERT_TRUE(has_line(&n, s, "PartOf=mam.target mam-api-gateway.target mam-api-gateway.socket"));
+        ASSERT_TRUE(has_line(&n, "mam-api-gateway.socket", "ListenStream=3000"));
+        ASSERT_TRUE(has_line(&n, "mam-api-gateway.socket", "ListenStream=/run/mam/gateway.sock"));
+        ASSERT_TRUE(!has_line(&n, s, "ListenStream=/run/mam/gateway.sock"));
+        ASSERT_TRUE(has_line(&n, "mam-api-gateway.socket", "FileDescriptorName=public"));
+        ASSERT_TRUE(has_line(&n, d, "Sockets=mam-api-gateway.socket"));
+        ASSERT_TRUE(has_line(&n, d, "Sockets=mam-api-gateway.tls.socket"));
+        ASSERT_TRUE(has_line(&n, d, "Wants=mam-api-gateway.tls.socket"));
+        ASSERT_TRUE(has_line(
+                        &n,
+                        d,
+                        "LoadCredentialEncrypted=tls.tickets:/etc/credstore.encrypted/mam.tls.tickets"));
+        /* a service of that name has another unit, and no TLS of its own */
+        ASSERT_TRUE(has_line(&n, "mam-api-gateway-tls.socket", "ListenStream=127.0.0.1:3001"));
+        ASSERT_TRUE(!exists(&n, "mam-api-gateway-tls.tls.socket"));
+}
+
 TEST(foreign_programs_keep_their_arguments_and_get_ports) {
         _cleanup_(mam_config_freep) MamConfig *c = load(
                         "{ \"echo\": { \"exec\": [ \"/bin/echo\", \"a b\", \"$X\" ], \"port\": 8000, \"maxReplicas\": 2 },"

@@ -226,6 +226,9 @@ static int apply_option(Invocation *i, Option option, const char *value, char **
         case OPTION_HOST:
                 i->host = value;
                 return check_host(ret_problem, value);
+        case OPTION_OUTPUT:
+                i->output = value;
+                return 0;
         case OPTION_LINES:
                 i->lines = value;
                 return check_lines(ret_problem, value);
@@ -251,6 +254,13 @@ static int apply_option(Invocation *i, Option option, const char *value, char **
                         return problem(ret_problem, "--role: at most %u roles.", INVOCATION_ROLES_MAX);
                 i->roles[i->n_roles++] = value;
                 return 0;
+        case OPTION_SCOPE:
+                if (i->n_scopes >= INVOCATION_SCOPES_MAX)
+                        return problem(ret_problem, "--scope: at most %u scopes.", INVOCATION_SCOPES_MAX);
+                i->scopes[i->n_scopes++] = value;
+                return 0;
+        case OPTION_GRACE:
+                return parse_time(ret_problem, option, value, true, &i->grace_usec);
         case OPTION_TTL:
                 return parse_time(ret_problem, option, value, false, &i->ttl_usec);
         case OPTION_INTERVAL:

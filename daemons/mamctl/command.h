@@ -23,6 +23,7 @@ typedef struct OptionInfo OptionInfo;
 #define COMMAND_ARGUMENTS_MAX    2U /* of commands for people */
 #define INVOCATION_ARGUMENTS_MAX 4U
 #define INVOCATION_ROLES_MAX     16U
+#define INVOCATION_SCOPES_MAX    32U
 
 typedef enum Verb {
         VERB_INIT,
@@ -43,6 +44,8 @@ typedef enum Verb {
         VERB_TOP,
         VERB_GRAPH,
         VERB_ENDPOINTS,
+        VERB_GATEWAY,
+        VERB_EXPORT,
         VERB_EXPLAIN,
         VERB_PLAN,
         VERB_EVENTS,
@@ -50,6 +53,7 @@ typedef enum Verb {
         VERB_LOGS,
         VERB_CHAOS,
         VERB_TOKEN,
+        VERB_KEY,
         VERB_VERSION,
         VERB_HELP,
         VERB_COMPLETE, /* hidden: asked by the shells' completion */
@@ -91,8 +95,11 @@ typedef enum Option {
         OPTION_YES,
         OPTION_SUBJECT,
         OPTION_ROLE,
+        OPTION_SCOPE,
+        OPTION_GRACE,
         OPTION_TTL,
         OPTION_HOST,
+        OPTION_OUTPUT,
         OPTION_QUIET,
         OPTION_NO_ASK_PASSWORD,
         OPTION_HELP,
@@ -141,6 +148,7 @@ struct Invocation {
         bool follow;
         const char *host; /* borrowed, as all strings here */
         const char *lines;
+        const char *output;
         const char *cpu;
         const char *memory;
         const char *vertical;
@@ -148,6 +156,9 @@ struct Invocation {
         const char *subject;
         const char *roles[INVOCATION_ROLES_MAX]; /* as given: each may be a comma-separated list */
         size_t n_roles;
+        const char *scopes[INVOCATION_SCOPES_MAX]; /* the same */
+        size_t n_scopes;
+        uint64_t grace_usec;    /* of the secret before a rotation */
         uint64_t ttl_usec;      /* 0: the manager's default */
         uint64_t interval_usec; /* 0: one sample; top: its default */
         uint64_t timeout_usec;  /* 0: wait as long as it takes */

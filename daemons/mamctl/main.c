@@ -37,8 +37,10 @@ static ExitCode run(Client *c) {
                 [VERB_EXPLAIN] = verb_explain,     [VERB_PLAN] = verb_plan,
                 [VERB_EVENTS] = verb_events,       [VERB_ALERTS] = verb_alerts,
                 [VERB_LOGS] = verb_logs,           [VERB_CHAOS] = verb_chaos,
-                [VERB_TOKEN] = verb_token,         [VERB_VERSION] = verb_version,
-                [VERB_HELP] = verb_help,           [VERB_COMPLETE] = verb_complete,
+                [VERB_TOKEN] = verb_token,         [VERB_KEY] = verb_key,
+                [VERB_GATEWAY] = verb_gateway,     [VERB_EXPORT] = verb_export,
+                [VERB_VERSION] = verb_version,     [VERB_HELP] = verb_help,
+                [VERB_COMPLETE] = verb_complete,
         };
         const Invocation *i = c->invocation;
 

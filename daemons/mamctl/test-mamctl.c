@@ -4,6 +4,7 @@
  * Commands that control and look, as a user and a program see them
  */
 
+#include "libmam/util/time.h"
 #include "mamctl/test-harness.h"
 
 #define JOB MAM_BUS_PATH "/job/1"
@@ -233,6 +234,60 @@ static int method_issue_token(sd_bus_message *m, void *userdata, sd_bus_error *e
         return sd_bus_reply_method_return(m, "s", "aaa.bbb.ccc");
 }
 
+static int method_create_key(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *subject, *role, *scope1, *scope2;
+        uint64_t ttl;
+
+        ASSERT_OK(sd_bus_message_read(m, "ss", &name, &subject));
+        ASSERT_OK(sd_bus_message_read(m, "as", 1, &role));
+        ASSERT_OK(sd_bus_message_read(m, "as", 2, &scope1, &scope2));
+        ASSERT_OK(sd_bus_message_read(m, "tt", &ttl, NULL));
+        ASSERT_STREQ(name, "my robot");
+        ASSERT_STREQ(subject, "");
+        ASSERT_STREQ(role, "reader");
+        ASSERT_STREQ(scope2, "y");
+        ASSERT_EQ(ttl, 0);
+        return sd_bus_reply_method_return(m, "ss", "0123456789abcdef", "mam_key");
+}
+
+static int method_list_keys(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_reply_method_return(
+                        m,
+                        "a(sssasasttttt)",
+                        1,
+                        "0123456789abcdef",
+                        "my robot",
+                        "key:0123456789abcdef",
+                        1,
+                        "reader",
+                        2,
+                        "x",
+                        "y",
+                        UINT64_C(1700000000000000),
+                        UINT64_C(0),
+                        mam_now_realtime() + 7200 * MAM_USEC_PER_SEC,
+                        UINT64_C(0),
+                        UINT64_C(7));
+}
+
+static int method_rotate_key(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        uint64_t grace;
+        const char *id;
+
+        ASSERT_OK(sd_bus_message_read(m, "stt", &id, &grace, NULL));
+        ASSERT_STREQ(id, "0123456789abcdef");
+        return sd_bus_reply_method_return(m, "s", grace == 0 ? "mam_at_once" : "mam_in_a_day");
+}
+
+static int method_revoke_key(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *id;
+
+        ASSERT_OK(sd_bus_message_read(m, "st", &id, NULL));
+        if (strcmp(id, "0123456789abcdef") != 0)
+                return sd_bus_error_setf(error, MAM_BUS_ERROR_NO_SUCH_KEY, "There is no key '%s'", id);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static int method_init(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Fixture *f = userdata;
 
@@ -288,6 +343,10 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("Status", "s", "a(sa{sv}a(sa{sv}))", method_status, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Metrics", "s", "a(ssa{sd})", method_metrics, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("IssueToken", "sastt", "s", method_issue_token, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("CreateKey", "ssasastt", "ss", method_create_key, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListKeys", "", "a(sssasasttttt)", method_list_keys, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("RotateKey", "stt", "s", method_rotate_key, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("RevokeKey", "st", "", method_revoke_key, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Version", "s", property_get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", property_get_string, 0, 0),
         SD_BUS_PROPERTY("Initialized", "b", property_get_initialized, 0, 0),
@@ -528,6 +587,36 @@ TEST(a_token_is_all_that_goes_to_stdout) {
         ASSERT_EQ(RUN(&f, "token", "--subject=ada", "--role=reader,writer", "--ttl=1min"), 0);
         ASSERT_STREQ(f.out, "aaa.bbb.ccc\n");
         ASSERT_EQ(RUN(&f, "token", "--role=a,,b"), 2);
+        fixture_teardown(&f);
+}
+
+TEST(a_key_is_shown_once_and_its_use_afterwards) {
+        Fixture f;
+
+        setup(&f, true);
+        ASSERT_EQ(RUN(&f, "key", "create", "my robot", "--role=reader", "--scope=x,y"), 0);
+        ASSERT_STREQ(f.out, "mam_key\n");
+        ASSERT_EQ(RUN(&f, "key", "create", "my robot", "--role=reader", "--scope=x", "--scope=y", "--json"),
+                  0);
+        ASSERT_CONTAINS(f.out, "\"id\":\"0123456789abcdef\"");
+        ASSERT_EQ(RUN(&f, "key", "list"), 0);
+        ASSERT_CONTAINS(f.out, "0123456789abcdef");
+        ASSERT_CONTAINS(f.out, "x,y");
+        ASSERT_CONTAINS(f.out, "never");
+        ASSERT_CONTAINS(f.out, "the secret before it holds for");
+        ASSERT_EQ(RUN(&f, "key", "list", "--json"), 0);
+        ASSERT_CONTAINS(f.out, "\"uses\":7");
+        ASSERT_EQ(RUN(&f, "key", "rotate", "0123456789abcdef"), 0);
+        ASSERT_STREQ(f.out, "mam_in_a_day\n");
+        ASSERT_EQ(RUN(&f, "key", "rotate", "0123456789abcdef", "--grace=0s"), 0);
+        ASSERT_STREQ(f.out, "mam_at_once\n");
+        ASSERT_EQ(RUN(&f, "key", "revoke", "0123456789abcdef"), 0);
+        ASSERT_TRUE(RUN(&f, "key", "revoke", "unknown") != 0);
+        ASSERT_CONTAINS(f.err, "There is no key");
+        ASSERT_EQ(RUN(&f, "key", "create"), 2);
+        ASSERT_EQ(RUN(&f, "key", "list", "more"), 2);
+        ASSERT_EQ(RUN(&f, "key", "shred", "x"), 2);
+        ASSERT_EQ(RUN(&f, "key", "create", "my robot", "--role="), 2);
         fixture_teardown(&f);
 }
 

@@ -55,6 +55,12 @@ ExitCode verb_health(Client *c);
 ExitCode verb_endpoints(Client *c);
 ExitCode verb_version(Client *c);
 
+/* export.c */
+ExitCode verb_export(Client *c);
+
+/* gateway.c */
+ExitCode verb_gateway(Client *c);
+
 /* metrics.c */
 ExitCode verb_metrics(Client *c);
 
@@ -66,6 +72,9 @@ ExitCode verb_logs(Client *c);
 
 /* token.c */
 ExitCode verb_token(Client *c);
+
+/* key.c */
+ExitCode verb_key(Client *c);
 
 /* complete.c */
 ExitCode verb_complete(Client *c);

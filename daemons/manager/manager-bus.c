@@ -25,6 +25,7 @@
 #include "manager/events.h"
 #include "manager/explain.h"
 #include "manager/job.h"
+#include "manager/keys.h"
 #include "manager/manager-bus.h"
 #include "manager/operations.h"
 #include "manager/plan.h"
@@ -352,6 +353,12 @@ static const sd_bus_vtable manager_vtable[] = {
                         manager_bus_list_endpoints,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
+                        "GetGateway",
+                        SD_BUS_NO_ARGS,
+                        SD_BUS_RESULT("t", generation, "s", document),
+                        manager_bus_get_gateway,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
                         "Plan",
                         SD_BUS_ARGS("s", service, "t", flags),
                         SD_BUS_RESULT("a(sssss)", differences),
@@ -405,6 +412,55 @@ static const sd_bus_vtable manager_vtable[] = {
                         SD_BUS_RESULT("s", token),
                         method_issue_token,
                         SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "CreateKey",
+                        SD_BUS_ARGS("s",
+                                    name,
+                                    "s",
+                                    subject,
+                                    "as",
+                                    roles,
+                                    "as",
+                                    scopes,
+                                    "t",
+                                    ttl_usec,
+                                    "t",
+                                    flags),
+                        SD_BUS_RESULT("s", id, "s", key),
+                        manager_bus_create_key,
+                        SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ListKeys",
+                        SD_BUS_NO_ARGS,
+                        SD_BUS_RESULT("a(sssasasttttt)", keys),
+                        manager_bus_list_keys,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "RotateKey",
+                        SD_BUS_ARGS("s", id, "t", grace_usec, "t", flags),
+                        SD_BUS_RESULT("s", key),
+                        manager_bus_rotate_key,
+                        SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "RevokeKey",
+                        SD_BUS_ARGS("s", id, "t", flags),
+                        SD_BUS_NO_RESULT,
+                        manager_bus_revoke_key,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "GetKeys",
+                        SD_BUS_NO_ARGS,
+                        SD_BUS_RESULT("t", generation, "s", keys),
+                        manager_bus_get_keys,
+                        SD_BUS_VTABLE_UNPRIVILEGED | SD_BUS_VTABLE_SENSITIVE),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "ReportKeyUse",
+                        SD_BUS_ARGS("a(stt)", uses),
+                        SD_BUS_NO_RESULT,
+                        manager_bus_report_key_use,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("KeysChanged", SD_BUS_ARGS("t", generation), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("GatewayChanged", SD_BUS_ARGS("t", generation), 0),
         SD_BUS_SIGNAL_WITH_ARGS(
                         "EndpointsChanged",
                         SD_BUS_ARGS("s", service, "t", revision, "a(sssus)", endpoints, "a(su)", split),

@@ -17,6 +17,7 @@ int manager_bus_status(sd_bus_message *message, void *userdata, sd_bus_error *er
 int manager_bus_health(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_bus_metrics(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_bus_list_endpoints(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_bus_get_gateway(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* Sets NoSuchService, naming the ones that exist. */
 int manager_bus_no_such_service(Manager *m, const char *id, sd_bus_error *error);

@@ -108,6 +108,9 @@ int manager_load_config(Manager *m) {
 
         config_unref(m->config);
         m->config = MAM_TAKE(ref);
+        r = manager_update_gateway(m);
+        if (r < 0)
+                (void) mam_error_errno(r, "Cannot tell gateways of the configuration");
         if (m->ready) {
                 (void) sd_bus_emit_properties_changed(
                                 m->bus,

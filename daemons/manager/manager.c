@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@
 #include "manager/chaos.h"
 #include "manager/events.h"
 #include "manager/job.h"
+#include "manager/keys.h"
 #include "manager/manager.h"
 #include "manager/operations.h"
 #include "manager/rollout.h"
@@ -105,6 +107,29 @@ static int add_sources(Manager *m) {
         return r;
 }
 
+/* They lie beside the state; where no state is kept, no keys are. */
+static int new_keys(Manager *m) {
+        const char *slash = m->state_path ? strrchr(m->state_path, '/') : NULL, *problem = NULL;
+        char path[PATH_MAX];
+        int r;
+
+        if (slash)
+                (void) snprintf(path,
+                                sizeof(path),
+                                "%.*s/keys.json",
+                                (int) (slash - m->state_path),
+                                m->state_path);
+        r = keys_new(&m->keys, slash ? path : NULL, &problem);
+        if (r >= 0 && problem)
+                mam_log_id(LOG_WARNING,
+                           MAM_MESSAGE_STATE_UNUSABLE,
+                           "Cannot use %s (%s): moved aside to %s.bad; there are no API keys",
+                           path,
+                           problem,
+                           path);
+        return r;
+}
+
 static int new_chaos(Manager *m, const char *folder) {
         char path[4096];
 
@@ -149,6 +174,8 @@ int manager_new(Manager **ret, sd_event *event, sd_bus *bus, const ManagerOption
                 r = copy(&m->state_path, options->state_path);
         if (r >= 0)
                 r = load_state(m);
+        if (r >= 0)
+                r = new_keys(m);
         if (r >= 0)
                 r = state_new(&m->before);
         if (r >= 0)
@@ -202,8 +229,10 @@ Manager *manager_free(Manager *m) {
         state_free(m->state);
         state_free(m->before);
         alerts_free(m->alerts);
+        keys_free(m->keys);
         events_free(m->events);
         sd_bus_slot_unref(m->name_slot);
+        free(m->gateway_document);
         free(m->config_dir);
         free(m->last_good_dir);
         free(m->state_path);

@@ -28,6 +28,7 @@ typedef struct Autoscaler Autoscaler;
 typedef struct Chaos Chaos;
 typedef struct Events Events;
 typedef struct Job Job;
+typedef struct Keys Keys;
 typedef struct Rollouts Rollouts;
 typedef struct InitOperation InitOperation;
 
@@ -53,18 +54,22 @@ struct Manager {
         char boot_id[33];
 
         ConfigRef *config;      /* owned reference; what the files say now */
-        State *state;           /* owned; what should be */
-        State *before;          /* owned; what it was before the call that is being answered */
-        Load *load;             /* owned */
-        Autoscaler *autoscaler; /* owned */
-        Systemd *systemd;       /* owned */
-        MamPolkit *polkit;      /* owned */
-        Service *services;      /* owned list, in the order of the configuration */
-        Events *events;         /* owned; what happened */
-        Alerts *alerts;         /* owned; what is wrong */
-        Chaos *chaos;           /* owned */
-        Rollouts *rollouts;     /* owned; which revisions there are, and what is deployed */
-        Job *jobs;              /* owned list, oldest first */
+        char *gateway_document; /* owned; what gateways are told of it */
+        uint64_t gateway_generation;
+        State *state;             /* owned; what should be */
+        State *before;            /* owned; what it was before the call that is being answered */
+        Load *load;               /* owned */
+        Autoscaler *autoscaler;   /* owned */
+        Systemd *systemd;         /* owned */
+        MamPolkit *polkit;        /* owned */
+        Service *services;        /* owned list, in the order of the configuration */
+        Events *events;           /* owned; what happened */
+        Alerts *alerts;           /* owned; what is wrong */
+        Keys *keys;               /* owned; API keys */
+        uint64_t keys_saved_usec; /* monotonic; when their use was stored */
+        Chaos *chaos;             /* owned */
+        Rollouts *rollouts;       /* owned; which revisions there are, and what is deployed */
+        Job *jobs;                /* owned list, oldest first */
         unsigned n_jobs;
         uint32_t last_job;   /* number of the latest job */
         InitOperation *init; /* owned; the Init under way, or NULL */
@@ -114,6 +119,9 @@ int manager_save_state(Manager *m);
 
 /* manager-config.c: (re)reads the files; services appear and vanish. <0: nothing changed. */
 int manager_load_config(Manager *m);
+/* The document for gateways follows the configuration; they are told if it changed. -ENOMEM, or what sd-bus
+ * says. */
+int manager_update_gateway(Manager *m);
 /* The files are newer than what the generator made of them, or it made nothing of one. */
 bool manager_needs_daemon_reload(Manager *m);
 

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "libmam/util/file.h"
 #include "libmam/util/time.h"
 #include "manager/alerts.h"
 #include "manager/manager-fixture.h"
@@ -390,5 +391,55 @@ TEST(killed_at_any_instant_it_is_followed_by_one_that_ends_where_it_should) {
                         ASSERT_EQ(after, target);
                 f.answers.n_errors = 0;
         }
+        fixture_done(&f);
+}
+
+static int on_gateway_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        (*(unsigned *) userdata)++;
+        return 0;
+}
+
+static void add_definition(Fixture *f, const char *text) {
+        char path[96];
+
+        (void) snprintf(path, sizeof(path), "%s/services.d", f->bus.folder);
+        (void) mkdir(path, 0755);
+        (void) snprintf(path, sizeof(path), "%s/services.d/beta.json", f->bus.folder);
+        ASSERT_OK(mam_file_write_atomic(path, text, strlen(text), 0644));
+        ASSERT_OK(manager_load_config(f->manager));
+}
+
+TEST(gateways_are_told_what_is_valid_and_only_when_it_changed) {
+        static const char good[] =
+                        "{\"beta\":{\"exec\":[\"/bin/true\"],\"replicas\":2,\"routes\":[\"/beta\"],"
+                        "\"protocol\":\"h2c\"}}",
+                          bad[] = "{\"beta\":{\"exec\":[\"/bin/true\"],\"routes\":[\"beta\"]}}";
+        unsigned changes = 0;
+        const Asked *a;
+        Fixture f;
+
+        fixture_setup(&f);
+        ASSERT_OK(sd_bus_match_signal(
+                        f.client,
+                        NULL,
+                        NULL,
+                        MAM_BUS_PATH,
+                        MAM_IFACE_MANAGER,
+                        "GatewayChanged",
+                        on_gateway_changed,
+                        &changes));
+        a = asked(&f, "GetGateway", NULL);
+        ASSERT_TRUE(strstr(a->text, "\"services\":{}") && strstr(a->text, "\"environment\":\"production\""));
+        ASSERT_TRUE(f.manager->gateway_generation > 0);
+
+        add_definition(&f, good);
+        RUN_UNTIL(&f.bus, changes == 1);
+        a = asked(&f, "GetGateway", NULL);
+        ASSERT_TRUE(strstr(a->text, "\"beta\":{\"routes\":[\"/beta\"],\"protocol\":\"h2c\","));
+
+        ASSERT_OK(manager_load_config(f.manager)); /* nothing is new */
+        add_definition(&f, bad);                   /* and this is not valid */
+        RUN_UNTIL(&f.bus, changes == 2);
+        ASSERT_TRUE(!strstr(asked(&f, "GetGateway", NULL)->text, "beta"));
         fixture_done(&f);
 }

@@ -18,14 +18,19 @@
 
 #include "libmam/auth/jwt.h"
 #include "libmam/config/config.h"
+#include "libmam/json/json.h"
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/file.h"
 #include "mam-build.h"
+#include "setup/certificate.h"
 #include "setup/credential.h"
 #include "setup/definitions.h"
 #include "setup/last-good.h"
 #include "setup/token.h"
+
+#define KEY_OWNER     "mam-owner" /* a member of a key: RFC 7517 lets others ignore it */
+#define GATEWAY_OWNER "api-gateway"
 
 typedef struct Places {
         const char *config; /* /etc/mam */
@@ -73,6 +78,107 @@ static int make_signing_key(const Places *p) {
         return 0;
 }
 
+/* The keys of a document without those of this use; borrowed from *root. NULL: it is not a document. */
+static json_object *keys_without(json_object *root, const char *use, bool *ret_found) {
+        json_object *keys = NULL, *value = NULL;
+
+        *ret_found = false;
+        if (!json_object_is_type(root, json_type_object) ||
+            !json_object_object_get_ex(root, "keys", &keys) || !json_object_is_type(keys, json_type_array))
+                return NULL;
+        for (size_t i = json_object_array_length(keys); i-- > 0;) {
+                json_object *key = json_object_array_get_idx(keys, i);
+
+                if (json_object_is_type(key, json_type_object) &&
+                    json_object_object_get_ex(key, KEY_OWNER, &value) &&
+                    json_object_is_type(value, json_type_string) &&
+                    strcmp(json_object_get_string(value), use) == 0) {
+                        *ret_found = true;
+                        (void) json_object_array_del_idx(keys, i, 1);
+                }
+        }
+        return keys;
+}
+
+/* The gateways sign with a key of their own, whose public half stands beside the manager's: so none of the
+ * two needs the private key of the other. */
+static int make_gateway_key(const Places *p) {
+        _cleanup_(json_object_putp) json_object *root = NULL, *made = NULL;
+        _cleanup_(mam_freep) char *pem = NULL, *jwks = NULL, *text = NULL;
+        json_object *keys, *key;
+        char path[PATH_MAX];
+        bool found;
+        size_t size;
+        int r;
+
+        snprintf(path, sizeof(path), "%s/keys/jwks.json", p->state);
+        r = mam_file_read(&text, &size, path, MAM_CONFIG_FILE_MAX);
+        if (r >= 0)
+                r = mam_json_parse(&root, text, size, NULL);
+        keys = r >= 0 ? keys_without(root, GATEWAY_OWNER, &found) : NULL;
+        if (!keys)
+                return mam_error_errno(r < 0 ? r : -EBADMSG, "Cannot use '%s'", path);
+        if (found && credential_exists(p->store, "mam.gateway.key"))
+                return 0;
+
+        r = mam_jwt_generate_ed25519(&pem, &jwks);
+        if (r >= 0)
+                r = mam_json_parse(&made, jwks, strlen(jwks), NULL);
+        if (r < 0)
+                return mam_error_errno(r, "Cannot generate the key of the gateways");
+        key = json_object_array_get_idx(json_object_object_get(made, "keys"), 0);
+        if (json_object_object_add(key, KEY_OWNER, json_object_new_string(GATEWAY_OWNER)) < 0 ||
+            json_object_array_add(keys, json_object_get(key)) < 0)
+                return mam_error_errno(-ENOMEM, "Cannot add the key of the gateways");
+
+        r = credential_write(p->store, "mam.gateway.key", pem, strlen(pem));
+        explicit_bzero(pem, strlen(pem));
+        if (r < 0)
+                return mam_error_errno(r, "Cannot make the credential '%s/mam.gateway.key'", p->store);
+        free(text);
+        if (asprintf(&text, "%s\n", mam_json_to_string(root)) < 0) {
+                text = NULL;
+                return mam_error_errno(-ENOMEM, "Cannot write '%s'", path);
+        }
+        r = mam_file_write_atomic(path, text, strlen(text), 0644);
+        if (r < 0)
+                return mam_error_errno(r, "Cannot write '%s'", path);
+        mam_log_id(LOG_INFO,
+                   MAM_MESSAGE_CREDENTIAL_MADE,
+                   "Made the credential 'mam.gateway.key', public half in '%s'",
+                   path);
+        return 0;
+}
+
+/* What TLS at the gateway needs. Session tickets are sealed with keys made from a secret that all gateways
+ * share.
+ */
+static int make_tls(const Places *p, const MamConfig *c) {
+        char folder[PATH_MAX];
+        int r, tickets;
+
+        if (!c->tls)
+                return 0;
+        tickets = make_random(p, "mam.tls.tickets");
+        snprintf(folder, sizeof(folder), "%s/tls", p->config);
+        r = certificate_make(folder);
+        if (r == -ENOENT) {
+                return mam_error_errno(
+                                r,
+                                "Cannot make a certificate: '%s' is missing, 'systemd-tmpfiles --create' makes it",
+                                folder);
+        }
+        if (r < 0)
+                return mam_error_errno(r, "Cannot make a certificate in '%s'", folder);
+        if (r > 0) {
+                mam_log_id(LOG_INFO,
+                           MAM_MESSAGE_CREDENTIAL_MADE,
+                           "Made the certificate '%s/default.crt', signed by itself, for TLS at the gateway",
+                           folder);
+        }
+        return tickets;
+}
+
 static int make_credentials(const Places *p, const MamConfig *c) {
         int r, result = 0;
 
@@ -98,7 +204,15 @@ static int make_credentials(const Places *p, const MamConfig *c) {
                 if (r < 0)
                         result = r;
         }
+        r = make_random(p, "mam.keys.secret"); /* under which API keys are kept */
+        if (r < 0)
+                result = r;
+        r = make_tls(p, c);
+        if (r < 0)
+                result = r;
         r = make_signing_key(p);
+        if (r >= 0)
+                r = make_gateway_key(p);
         return r < 0 ? r : result;
 }
 
