@@ -5,18 +5,20 @@
 #include <assert.h>
 #include <string.h>
 
+#include "libmam/json/json.h"
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
 #include "libmam/util/time.h"
 
 struct AccessLog {
+        MamGatewayLogFormat format;
         unsigned rate;
         uint64_t second; /* the one that is being counted */
         unsigned written;
         uint64_t left_out; /* since the last entry that was written */
 };
 
-int access_log_new(AccessLog **ret, unsigned rate) {
+int access_log_new(AccessLog **ret) {
         AccessLog *l;
 
         assert(ret);
@@ -24,10 +26,17 @@ int access_log_new(AccessLog **ret, unsigned rate) {
         l = calloc(1, sizeof(*l));
         if (!l)
                 return -ENOMEM;
-        l->rate = rate;
 
         *ret = l;
         return 0;
+}
+
+void access_log_configure(AccessLog *l, const MamGatewayAccessLog *c) {
+        assert(l);
+        assert(c);
+
+        l->format = c->format;
+        l->rate = c->rate;
 }
 
 AccessLog *access_log_free(AccessLog *l) {
@@ -60,10 +69,59 @@ static void hex(char *ret, const uint8_t *data, size_t size) {
         *ret = '\0';
 }
 
+static int add(json_object *o, const char *key, json_object *value) {
+        if (!value)
+                return -ENOMEM;
+        if (json_object_object_add(o, key, value) < 0) {
+                json_object_put(value);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+int access_log_format_json(char **ret, const AccessEntry *entry, uint64_t left_out) {
+        _cleanup_(json_object_putp) json_object *o = json_object_new_object();
+        char trace_id[33];
+        int r;
+
+        assert(ret);
+        assert(entry);
+
+        if (!o)
+                return -ENOMEM;
+        hex(trace_id, entry->trace->trace_id, sizeof(entry->trace->trace_id));
+        r = add(o, "method", json_object_new_string(entry->method));
+        if (r >= 0)
+                r = add(o, "route", json_object_new_string(entry->route));
+        if (r >= 0)
+                r = add(o, "status", json_object_new_int((int) entry->status));
+        if (r >= 0)
+                r = add(o, "bytes", json_object_new_uint64(entry->bytes));
+        if (r >= 0)
+                r = add(o, "duration_usec", json_object_new_uint64(entry->duration_usec));
+        if (r >= 0)
+                r = add(o, "request_id", json_object_new_string(entry->request_id));
+        if (r >= 0)
+                r = add(o, "trace_id", json_object_new_string(trace_id));
+        if (r >= 0 && entry->replica)
+                r = add(o, "upstream", json_object_new_string(entry->replica));
+        if (r >= 0 && entry->subject)
+                r = add(o, "subject", json_object_new_string(entry->subject));
+        if (r >= 0 && entry->retries > 0)
+                r = add(o, "retries", json_object_new_int((int) entry->retries));
+        if (r >= 0 && left_out > 0)
+                r = add(o, "left_out", json_object_new_uint64(left_out));
+        if (r < 0)
+                return r;
+        *ret = strdup(mam_json_to_string(o));
+        return *ret ? 0 : -ENOMEM;
+}
+
 void access_log_write(AccessLog *l, const AccessEntry *entry, uint64_t now_usec) {
         char method[32], route[300], status[32], bytes[48], duration[48], replica[96], request[160],
                         trace[64], subject[300];
         char retries[32], left_out[48], took[48], trace_id[33];
+        _cleanup_(mam_freep) char *json = NULL;
         const char *fields[12];
         size_t n = 0;
 
@@ -96,8 +154,14 @@ void access_log_write(AccessLog *l, const AccessEntry *entry, uint64_t now_usec)
         if (l->left_out > 0)
                 FIELD(left_out, "MAM_LEFT_OUT=%llu", (unsigned long long) l->left_out);
 #undef FIELD
-        l->left_out = 0;
         fields[n] = NULL;
+        if (l->format == MAM_GATEWAY_LOG_JSON && access_log_format_json(&json, entry, l->left_out) < 0)
+                return; /* it is left out; the next one goes on counting */
+        l->left_out = 0;
+        if (json) {
+                mam_log_full(LOG_INFO, MAM_MESSAGE_GATEWAY_REQUEST, fields, "%s", json);
+                return;
+        }
 
         mam_format_timespan(took, entry->duration_usec);
         mam_log_full(LOG_INFO,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "api-gateway/endpoints-bus.h"
+#include "api-gateway/endpoints-internal.h"
 
 #include <assert.h>
 #include <string.h>
@@ -14,11 +14,10 @@
 #include "libmam/util/backoff.h"
 #include "libmam/util/time.h"
 
-#define CALL_TIMEOUT_USEC (10 * MAM_USEC_PER_SEC)
-#define RETRY_FIRST_USEC  (250 * MAM_USEC_PER_MSEC)
-#define RETRY_MAX_USEC    (5 * MAM_USEC_PER_SEC)
+#define RETRY_FIRST_USEC (250 * MAM_USEC_PER_MSEC)
+#define RETRY_MAX_USEC   (5 * MAM_USEC_PER_SEC)
 
-typedef struct Listing {
+struct Listing {
         EndpointsBus *bus;  /* weak */
         Upstream *upstream; /* weak */
         unsigned replicas;  /* to assume */
@@ -26,7 +25,7 @@ typedef struct Listing {
         uint64_t revision;  /* of the current owner */
         bool due;           /* to be listed when the timer says so */
         bool settled;       /* listed, or failed to, at least once */
-} Listing;
+};
 
 /* One word of the manager. */
 typedef struct EndpointSet {
@@ -35,23 +34,6 @@ typedef struct EndpointSet {
         SplitShare shares[SPLIT_GROUPS_MAX];
         size_t n_shares;
 } EndpointSet;
-
-struct EndpointsBus {
-        Gateway *gateway;                                       /* weak */
-        sd_bus *bus;                                            /* owned; NULL: not connected */
-        sd_bus_slot *match_change, *match_owner, *match_closed; /* owned */
-        char *owner;            /* owned; unique name of the manager, or NULL */
-        sd_event_source *timer; /* owned */
-        unsigned n_failures;    /* in a row */
-        bool answered;          /* the manager has, at least once */
-        bool said_gone;
-        bool said_listed;
-        Listing **listings; /* owned, and each of them */
-        size_t n_listings;
-        void (*on_change)(void *userdata);
-        void (*on_listed)(void *userdata);
-        void *userdata;
-};
 
 /* What the configuration says: a replica that is not there refuses, and the next one is asked. */
 static void assume_endpoints(Listing *l) {
@@ -69,20 +51,22 @@ static void assume_endpoints(Listing *l) {
         l->upstream->known = false; /* the first word of the manager replaces it */
 }
 
-static void settle(Listing *l) {
-        EndpointsBus *b = l->bus;
-
-        l->settled = true;
+void endpoints_bus_settle(EndpointsBus *b) {
+        if (b->said_listed || !b->configuration.settled)
+                return;
         for (size_t i = 0; i < b->n_listings; i++)
                 if (!b->listings[i]->settled)
                         return;
-        if (b->said_listed)
-                return;
         b->said_listed = true;
         b->on_listed(b->userdata);
 }
 
-static void arm(EndpointsBus *b) {
+static void settle(Listing *l) {
+        l->settled = true;
+        endpoints_bus_settle(l->bus);
+}
+
+void endpoints_bus_arm(EndpointsBus *b) {
         uint64_t wait = mam_backoff_usec(b->n_failures, RETRY_FIRST_USEC, RETRY_MAX_USEC);
         int enabled = SD_EVENT_OFF;
 
@@ -94,7 +78,7 @@ static void arm(EndpointsBus *b) {
         (void) sd_event_source_set_enabled(b->timer, SD_EVENT_ONESHOT);
 }
 
-static void say_gone(EndpointsBus *b, const char *why) {
+void endpoints_bus_say_gone(EndpointsBus *b, const char *why) {
         if (b->said_gone)
                 return;
         b->said_gone = true;
@@ -105,7 +89,7 @@ static void say_gone(EndpointsBus *b, const char *why) {
                    b->answered ? "those that are known" : "what the configuration says");
 }
 
-static void say_back(EndpointsBus *b) {
+void endpoints_bus_say_back(EndpointsBus *b) {
         b->answered = true;
         b->n_failures = 0;
         if (!b->said_gone)
@@ -168,21 +152,29 @@ static void take_endpoints(Listing *l, uint64_t revision, const EndpointSet *set
 static void list_failed(Listing *l, const char *why) {
         EndpointsBus *b = l->bus;
 
-        say_gone(b, why);
+        endpoints_bus_say_gone(b, why);
         if (!l->upstream->known && l->upstream->n_endpoints == 0) {
                 assume_endpoints(l);
                 b->on_change(b->userdata);
         }
         l->due = true;
-        arm(b);
+        endpoints_bus_arm(b);
         settle(l);
+}
+
+void endpoints_bus_note_owner(EndpointsBus *b, sd_bus_message *reply) {
+        const char *sender = sd_bus_message_get_sender(reply);
+
+        if (!sender || (b->owner && strcmp(b->owner, sender) == 0))
+                return;
+        free(b->owner);
+        b->owner = strdup(sender);
 }
 
 static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const sd_bus_error *e = sd_bus_message_get_error(reply);
         Listing *l = userdata;
         EndpointsBus *b = l->bus;
-        const char *sender;
         uint64_t revision;
         EndpointSet set;
         int r;
@@ -200,13 +192,8 @@ static int on_list_reply(sd_bus_message *reply, void *userdata, sd_bus_error *er
                 return 0;
         }
 
-        /* Whoever owns the name answered: only its signals count. */
-        sender = sd_bus_message_get_sender(reply);
-        if (sender && (!b->owner || strcmp(b->owner, sender) != 0)) {
-                free(b->owner);
-                b->owner = strdup(sender);
-        }
-        say_back(b);
+        endpoints_bus_note_owner(b, reply);
+        endpoints_bus_say_back(b);
         take_endpoints(l, revision, &set);
         settle(l);
         return 0;
@@ -233,7 +220,7 @@ static int list_send(Listing *l) {
         r = sd_bus_message_set_auto_start(m, !b->answered);
         if (r < 0)
                 return r;
-        return sd_bus_call_async(b->bus, &l->call, m, on_list_reply, l, CALL_TIMEOUT_USEC);
+        return sd_bus_call_async(b->bus, &l->call, m, on_list_reply, l, ENDPOINTS_CALL_TIMEOUT_USEC);
 }
 
 static void list(Listing *l) {
@@ -296,12 +283,15 @@ static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error
                 if (*new_owner)
                         list(b->listings[i]);
         }
+        if (*new_owner)
+                configuration_ask(b);
         return 0;
 }
 
 static void disconnect(EndpointsBus *b) {
         for (size_t i = 0; i < b->n_listings; i++)
                 b->listings[i]->call = sd_bus_slot_unref(b->listings[i]->call);
+        configuration_disconnect(b);
         b->match_change = sd_bus_slot_unref(b->match_change);
         b->match_owner = sd_bus_slot_unref(b->match_owner);
         b->match_closed = sd_bus_slot_unref(b->match_closed);
@@ -312,7 +302,7 @@ static void disconnect(EndpointsBus *b) {
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         EndpointsBus *b = userdata;
 
-        say_gone(b, "the system bus has closed the connection");
+        endpoints_bus_say_gone(b, "the system bus has closed the connection");
         for (size_t i = 0; i < b->n_listings; i++) {
                 Listing *l = b->listings[i];
 
@@ -321,15 +311,20 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
                 if (!l->settled)
                         list_failed(l, "the system bus has closed the connection");
         }
+        b->configuration.call = sd_bus_slot_unref(b->configuration.call);
+        configuration_failed(b, "the system bus has closed the connection");
         /* The connection itself goes when the timer comes: it is at work just now. */
         free(MAM_TAKE(b->owner));
-        arm(b);
+        endpoints_bus_arm(b);
         return 0;
 }
 
 static int add_matches(EndpointsBus *b) {
         int r;
 
+        r = configuration_add_match(b);
+        if (r < 0)
+                return r;
         r = sd_bus_match_signal_async(
                         b->bus,
                         &b->match_change,
@@ -390,8 +385,10 @@ static void look(EndpointsBus *b) {
                         b->listings[i]->revision = 0;
                         b->listings[i]->due = true;
                 }
+                b->configuration.due = true;
                 if (r < 0) {
                         disconnect(b);
+                        configuration_failed(b, strerrordesc_np(-r) ? strerrordesc_np(-r) : "unknown error");
                         for (size_t i = 0; i < b->n_listings; i++)
                                 list_failed(b->listings[i],
                                             strerrordesc_np(-r) ? strerrordesc_np(-r) : "unknown error");
@@ -401,6 +398,8 @@ static void look(EndpointsBus *b) {
         for (size_t i = 0; i < b->n_listings; i++)
                 if (b->listings[i]->due)
                         list(b->listings[i]);
+        if (b->configuration.due)
+                configuration_ask(b);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -459,6 +458,11 @@ int endpoints_bus_add(EndpointsBus *b, Upstream *u, unsigned replicas) {
         assert(b);
         assert(u);
 
+        l = find_listing(b, u->service);
+        if (l) {
+                l->replicas = replicas;
+                return 0;
+        }
         l = calloc(1, sizeof(*l));
         if (!l)
                 return -ENOMEM;
@@ -470,17 +474,50 @@ int endpoints_bus_add(EndpointsBus *b, Upstream *u, unsigned replicas) {
         }
         b->listings = listings;
         listings[b->n_listings++] = l;
+        if (!b->started)
+                return 0;
+        if (b->bus && sd_bus_is_open(b->bus) > 0)
+                list(l);
+        else
+                list_failed(l, "there is no connection to the system bus");
+        return 0;
+}
+
+static void remove_listing(EndpointsBus *b, size_t i) {
+        sd_bus_slot_unref(b->listings[i]->call);
+        free(b->listings[i]);
+        b->n_listings--;
+        memmove(b->listings + i, b->listings + i + 1, (b->n_listings - i) * sizeof(*b->listings));
+}
+
+int endpoints_bus_configure(EndpointsBus *b, const MamGatewayConfig *c) {
+        int r;
+
+        assert(b);
+        assert(c);
+
+        for (size_t i = 0; i < b->n_listings;)
+                if (mam_gateway_config_find(c, b->listings[i]->upstream->service))
+                        i++;
+                else
+                        remove_listing(b, i);
+        for (size_t i = 0; i < c->n_services; i++) {
+                Upstream *u = gateway_find_upstream(b->gateway, c->services[i].id);
+
+                assert(u);
+                r = endpoints_bus_add(b, u, c->services[i].assumed);
+                if (r < 0)
+                        return r;
+        }
+        gateway_reap(b->gateway); /* nobody looks at them any more */
+        b->on_change(b->userdata);
         return 0;
 }
 
 int endpoints_bus_start(EndpointsBus *b) {
         assert(b);
 
-        if (b->n_listings > 0) {
-                look(b);
-                return 0;
-        }
-        b->said_listed = true; /* nothing is routed: there is nothing to wait for */
-        b->on_listed(b->userdata);
+        b->started = true;
+        look(b);
         return 0;
 }

@@ -14,8 +14,8 @@
 
 typedef struct EndpointsBus EndpointsBus;
 
-/* on_change runs after each change of a set, and on_listed once, when each service was listed or that has
- * failed. */
+/* on_change runs after each change of a set, and on_listed once, when the configuration was told and each
+ * service listed, or that has failed. */
 int endpoints_bus_new(
                 EndpointsBus **ret,
                 Gateway *g,
@@ -25,7 +25,10 @@ int endpoints_bus_new(
 EndpointsBus *endpoints_bus_free(EndpointsBus *b);
 MAM_DEFINE_CLEANUP(EndpointsBus, endpoints_bus_free);
 
-/* Before _start. replicas: how many unix sockets to assume as long as nobody has told; 0: none. */
+/* The services of this configuration are followed, and no others. After gateway_configure() with the same,
+ * and before services that are gone are reaped. -ENOMEM: some are not followed yet. */
+int endpoints_bus_configure(EndpointsBus *b, const MamGatewayConfig *c);
+/* replicas: how many unix sockets to assume as long as nobody has told; 0: none. */
 int endpoints_bus_add(EndpointsBus *b, Upstream *u, unsigned replicas);
 /* Connects; a bus that is not there is tried again. */
 int endpoints_bus_start(EndpointsBus *b);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api-gateway/route-policy.h"
 #include "libmam/obs/trace.h"
 #include "libmam/service/service.h"
 #include "libmam/util/macro.h"
@@ -45,6 +46,10 @@ bool field_is_for_upstream(const MamHttpHead *head, const MamHttpField *f) {
                 if (name_is(f, "Forwarded"))
                         return false;
                 break;
+        case 'g':
+                if (name_is(f, "grpc-timeout")) /* what is left of it is told instead */
+                        return false;
+                break;
         case 'h':
                 if (name_is(f, "Host") || name_is(f, "HTTP2-Settings"))
                         return false;
@@ -62,7 +67,9 @@ bool field_is_for_upstream(const MamHttpHead *head, const MamHttpField *f) {
                         return false;
                 break;
         case 'x':
-                if (name_begins(f, "X-Forwarded-") || name_is(f, "X-Real-IP") || name_is(f, "X-Request-Id"))
+                if (name_begins(f, "X-Forwarded-") || name_is(f, "X-Real-IP") ||
+                    name_is(f, "X-Request-Id") ||
+                    name_is(f, "X-API-Key")) /* a credential, as Authorization */
                         return false;
                 break;
         default:
@@ -120,27 +127,33 @@ void peer_address(char ret[static 64], const char *peer) {
 
 void format_forwarded(char ret[static 512], const char *address, const char *scheme, MamHttpRange host) {
         bool v6 = strchr(address, ':') != NULL, host_is_plain = host.size > 0 && host.size <= 255;
-        int n;
+        char *p;
 
         for (size_t i = 0; i < host.size && host_is_plain; i++)
                 host_is_plain = host.data[i] > ' ' && host.data[i] < 0x7f && host.data[i] != '"' &&
                                 host.data[i] != '\\';
 
-        n = snprintf(ret,
-                     512,
-                     "for=%s%s%s;proto=%s",
-                     v6 ? "\"[" : "",
-                     address[0] ? address : "unknown",
-                     v6 ? "]\"" : "",
-                     scheme);
-        if (host_is_plain && n > 0 && n < 200)
-                (void) snprintf(ret + n, 512 - (size_t) n, ";host=\"%.*s\"", (int) host.size, host.data);
+        /* No printf(): this is done for each request. */
+        p = stpcpy(ret, v6 ? "for=\"[" : "for=");
+        p = stpcpy(p, address[0] ? address : "unknown");
+        p = stpcpy(stpcpy(p, v6 ? "]\";proto=" : ";proto="), scheme);
+        if (host_is_plain)
+                (void) strcpy(mempcpy(stpcpy(p, ";host=\""), host.data, host.size), "\"");
 }
+
+static MamHttpRange text_range(const char *s) {
+        return (MamHttpRange){ s, strlen(s) };
+}
+
+/* Of a name that is a literal. */
+#define NAME(s) ((MamHttpRange){ s, sizeof(s) - 1 })
 
 static int add_identity(MamHttpCall *call, const char *subject, const char *const *roles, size_t n_roles) {
         char list[MAM_IDENTITY_ROLES_MAX * 72], *p = list;
         int r;
 
+        if (!subject) /* nobody, on a route for everybody */
+                return 0;
         r = mam_http_call_add_field(call, "Mam-Subject", subject);
         if (r < 0)
                 return r;
@@ -158,22 +171,27 @@ static int add_identity(MamHttpCall *call, const char *subject, const char *cons
         return mam_http_call_add_field(call, "Mam-Roles", list);
 }
 
-static int add_trace(MamHttpCall *call, MamHttpExchange *x) {
-        const char *parent = mam_http_exchange_header(x, "traceparent");
-        const char *state = mam_http_exchange_header(x, "tracestate");
+static int add_trace(MamHttpCall *call, MamHttpExchange *x, const MamTrace *span) {
+        const MamHttpHead *head = mam_http_exchange_head(x);
+        const MamHttpField *parent, *state;
         char text[MAM_TRACEPARENT_SIZE];
         MamTrace t;
         int r;
 
         /* The exchange's span is a child of the client's; the replica makes a child of it. */
-        mam_trace_format(text, mam_http_exchange_trace(x));
-        r = mam_http_call_add_field(call, "traceparent", text);
+        mam_trace_format(text, span ? span : mam_http_exchange_trace(x));
+        r = mam_http_call_add_legal_field(
+                        call,
+                        NAME("traceparent"),
+                        (MamHttpRange){ text, MAM_TRACEPARENT_SIZE - 1 });
         if (r < 0)
                 return r;
 
-        if (parent && state && mam_trace_parse(&t, parent, strlen(parent)) >= 0 &&
-            mam_tracestate_is_valid(state, strlen(state)))
-                return mam_http_call_add_field(call, "tracestate", state);
+        state = mam_http_find(head, "tracestate");
+        parent = state ? mam_http_find(head, "traceparent") : NULL;
+        if (parent && mam_trace_parse(&t, parent->value.data, parent->value.size) >= 0 &&
+            mam_tracestate_is_valid(state->value.data, state->value.size))
+                return mam_http_call_add_legal_field(call, NAME("tracestate"), state->value);
         return 0;
 }
 
@@ -183,46 +201,64 @@ int fields_add_for_upstream(
                 const char *scheme,
                 const char *subject,
                 const char *const *roles,
-                size_t n_roles) {
+                size_t n_roles,
+                const Route *route,
+                const MamTrace *span) {
         const MamHttpHead *head = mam_http_exchange_head(x);
-        static const char host_name[] = "Host", forwarded_host[] = "X-Forwarded-Host";
         char address[64], forwarded[512];
         int r;
 
         if (head->host.size > 0) {
-                r = mam_http_call_add_field_range(
-                                call,
-                                (MamHttpRange){ host_name, sizeof(host_name) - 1 },
-                                head->host);
-                if (r < 0)
-                        return r;
-                r = mam_http_call_add_field_range(
-                                call,
-                                (MamHttpRange){ forwarded_host, sizeof(forwarded_host) - 1 },
-                                head->host);
+                r = mam_http_call_add_field_range(call, NAME("Host"), head->host);
+                if (r >= 0)
+                        r = mam_http_call_add_legal_field(call, NAME("X-Forwarded-Host"), head->host);
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < head->n_fields; i++) {
-                if (!field_is_for_upstream(head, &head->fields[i]))
+                if (!field_is_for_upstream(head, &head->fields[i]) ||
+                    (route && !route_passes_request_field(route, &head->fields[i])))
                         continue;
-                r = mam_http_call_add_field_range(call, head->fields[i].name, head->fields[i].value);
+                r = mam_http_call_add_legal_field(call, head->fields[i].name, head->fields[i].value);
                 if (r < 0)
                         return r;
         }
 
         peer_address(address, mam_http_exchange_peer(x));
         format_forwarded(forwarded, address, scheme, head->host);
-        r = mam_http_call_add_field(call, "Forwarded", forwarded);
+        r = mam_http_call_add_legal_field(call, NAME("Forwarded"), text_range(forwarded));
         if (r >= 0 && address[0])
-                r = mam_http_call_add_field(call, "X-Forwarded-For", address);
+                r = mam_http_call_add_legal_field(call, NAME("X-Forwarded-For"), text_range(address));
         if (r >= 0)
-                r = mam_http_call_add_field(call, "X-Forwarded-Proto", scheme);
+                r = mam_http_call_add_legal_field(call, NAME("X-Forwarded-Proto"), text_range(scheme));
         if (r >= 0)
-                r = mam_http_call_add_field(call, "X-Request-Id", mam_http_exchange_request_id(x));
+                r = mam_http_call_add_legal_field(
+                                call,
+                                NAME("X-Request-Id"),
+                                text_range(mam_http_exchange_request_id(x)));
         if (r >= 0)
-                r = add_trace(call, x);
+                r = add_trace(call, x, span);
         if (r >= 0)
                 r = add_identity(call, subject, roles, n_roles);
+        if (r >= 0 && route)
+                r = route_add_request_fields(route, call);
         return r;
+}
+
+int fields_add_scopes(MamHttpCall *call, const Caller *c) {
+        char list[CALLER_SCOPES_MAX * 65 + 1], *p = list;
+
+        if (!c || !c->scoped)
+                return 0;
+        *p = '\0';
+        for (size_t i = 0; i < c->n_scopes; i++) {
+                size_t n = strlen(c->scopes[i]);
+
+                if ((size_t) (list + sizeof(list) - p) < n + 2)
+                        break; /* fewer rights, never more */
+                if (p != list)
+                        *p++ = ' ';
+                p = stpcpy(p, c->scopes[i]);
+        }
+        return mam_http_call_add_field(call, "Mam-Scopes", list);
 }

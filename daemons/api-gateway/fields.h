@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#include "api-gateway/caller.h"
+#include "api-gateway/routes.h"
 #include "libmam/http/http-client.h"
 #include "libmam/http/http-codec.h"
 #include "libmam/http/http-server.h"
@@ -18,7 +20,9 @@
 bool field_is_for_upstream(const MamHttpHead *head, const MamHttpField *f);
 bool field_is_for_client(const MamHttpHead *head, const MamHttpField *f);
 
-/* What goes to a replica instead. scheme: "http" or "https". subject and roles: verified. 0, or what
+/* What goes to a replica instead. scheme: "http" or "https". subject (NULL: nobody)
+ * and roles: verified. route: what it adds and takes away; may be NULL. span: what the replica's
+ * spans hang below; NULL: the exchange's own. 0, or what
  * mam_http_call_add_field() returned. */
 int fields_add_for_upstream(
                 MamHttpCall *call,
@@ -26,7 +30,13 @@ int fields_add_for_upstream(
                 const char *scheme,
                 const char *subject,
                 const char *const *roles,
-                size_t n_roles);
+                size_t n_roles,
+                const Route *route,
+                const MamTrace *span);
+
+/* Mam-Scopes, separated by spaces: what the credential is good for, where it is narrowed to some. 0, or as
+ * above. */
+int fields_add_scopes(MamHttpCall *call, const Caller *c);
 
 /* "192.0.2.1:4711" → "192.0.2.1", "[2001:db8::1]:4711" → "2001:db8::1"; "" for others, such as unix sockets.
  */

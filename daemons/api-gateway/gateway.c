@@ -6,61 +6,44 @@
 #include <string.h>
 
 #include "api-gateway/access-log.h"
+#include "api-gateway/access.h"
 #include "api-gateway/forward.h"
+#include "api-gateway/graphql.h"
+#include "api-gateway/grpc-health.h"
+#include "api-gateway/lasting.h"
+#include "api-gateway/limits.h"
+#include "api-gateway/mirror.h"
+#include "api-gateway/route-policy.h"
+#include "api-gateway/see.h"
+#include "api-gateway/tunnel.h"
 #include "libmam/util/time.h"
 
 #include "mam-build.h"
 
-#define TICK_USEC         MAM_USEC_PER_SEC
-#define TICK_WAITING_USEC (100 * MAM_USEC_PER_MSEC)
-#define TICK_WAKING_USEC  (5 * MAM_USEC_PER_MSEC)
+#define TICK_USEC MAM_USEC_PER_SEC
 
-/* Who waits for a replica of this service goes on, as far as there is one. */
-static void wake_upstream(Gateway *g, Upstream *u, uint64_t now) {
-        Forward *last = TAILQ_LAST(&u->waiting, ForwardQueue), *f, *next;
+/* Before each wait of the loop, while there are requests: how long this turn has taken. What came in during
+ * it seemed to take that much longer. */
+static int on_turn_end(sd_event_source *source, void *userdata) {
+        Gateway *g = userdata;
+        uint64_t begin, lag;
 
-        /* Whoever has to wait again goes behind last, and is not looked at twice. */
-        for (f = TAILQ_FIRST(&u->waiting); f; f = next) {
-                next = f == last ? NULL : forward_next_waiting(f);
-                if (now >= forward_waiting_since(f) + g->wait_usec)
-                        forward_give_up(f);
-                else
-                        (void) forward_wake(f, now);
-        }
-}
-
-static void expire_forwards(Gateway *g, uint64_t now) {
-        Forward *f;
-
-        /* An expired one is answered and, until it is gone, stands behind the others. */
-        while ((f = TAILQ_FIRST(&g->forwards)) && now >= forward_progress_usec(f) + g->progress_usec)
-                forward_expire(f);
-}
-
-static uint64_t waiting_delay(const Gateway *g) {
-        for (size_t i = 0; i < g->n_upstreams; i++)
-                if (g->upstreams[i]->n_waiting > 0 && upstream_is_waking(g->upstreams[i]))
-                        return TICK_WAKING_USEC;
-        return TICK_WAITING_USEC;
-}
-
-void gateway_wait(Gateway *g) {
-        gateway_arm(g, waiting_delay(g));
+        if (sd_event_now(g->event, CLOCK_MONOTONIC, &begin) < 0)
+                return 0;
+        lag = mam_now_monotonic() - begin;
+        g->lag_usec = lag > g->lag_usec ? lag : g->lag_usec - g->lag_usec / 16;
+        return 0;
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         Gateway *g = userdata;
-        uint64_t now = mam_now_monotonic();
+        uint64_t delay;
 
         g->tick_usec = MAM_USEC_INFINITY;
-        for (size_t i = 0; i < g->n_upstreams; i++)
-                wake_upstream(g, g->upstreams[i], now);
-        expire_forwards(g, now);
-
-        if (g->n_waiting > 0)
-                gateway_arm(g, waiting_delay(g));
-        else if (!TAILQ_EMPTY(&g->forwards))
-                gateway_arm(g, TICK_USEC);
+        delay = forwards_tick(g, mam_now_monotonic());
+        gateway_reap(g);
+        if (delay != MAM_USEC_INFINITY)
+                gateway_arm(g, delay);
         return 0;
 }
 
@@ -140,7 +123,8 @@ static int add_metrics(Gateway *g, MamMetrics *m) {
         return 0;
 }
 
-int gateway_new(Gateway **ret, sd_event *event, MamMetrics *metrics, unsigned access_log_rate) {
+int gateway_new(Gateway **ret, sd_event *event, MamMetrics *metrics) {
+        _cleanup_(mam_gateway_config_unrefp) MamGatewayConfig *nothing = NULL;
         _cleanup_(gateway_freep) Gateway *g = NULL;
         int r;
 
@@ -154,13 +138,14 @@ int gateway_new(Gateway **ret, sd_event *event, MamMetrics *metrics, unsigned ac
         g->event = sd_event_ref(event);
         g->tick_usec = MAM_USEC_INFINITY;
         g->wait_usec = GATEWAY_WAIT_USEC;
+        g->waiting_max = GATEWAY_WAITING_MAX;
         g->progress_usec = GATEWAY_PROGRESS_USEC;
-        g->identity = mam_service_identity;
         TAILQ_INIT(&g->forwards);
-        r = route_table_new(&g->routes);
+        TAILQ_INIT(&g->mirrors);
+        r = access_log_new(&g->access_log);
         if (r < 0)
                 return r;
-        r = access_log_new(&g->access_log, access_log_rate);
+        r = see_new(&g->see, event, metrics, getenv("MAM_REPLICA"));
         if (r < 0)
                 return r;
         r = load_table_new(&g->load, mam_now_realtime());
@@ -169,11 +154,42 @@ int gateway_new(Gateway **ret, sd_event *event, MamMetrics *metrics, unsigned ac
         r = add_metrics(g, metrics);
         if (r < 0)
                 return r;
+        r = protection_init(&g->protection, metrics);
+        if (r < 0)
+                return r;
         r = sd_event_add_time(event, &g->tick, CLOCK_MONOTONIC, UINT64_MAX, MAM_USEC_PER_MSEC, on_tick, g);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(g->tick, "gateway-tick");
+        r = sd_event_source_set_prepare(g->tick, on_turn_end);
+        if (r < 0)
+                return r;
         r = sd_event_source_set_enabled(g->tick, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        r = access_new(&g->access, event, metrics);
+        if (r < 0)
+                return r;
+        r = limits_new(&g->limits, metrics);
+        if (r < 0)
+                return r;
+        r = lasting_table_new(&g->lasting, event);
+        if (r < 0)
+                return r;
+        r = tunnel_table_new(&g->tunnels, g->lasting, metrics);
+        if (r < 0)
+                return r;
+        r = graphql_new(&g->graphql, g, event, metrics, NULL);
+        if (r < 0)
+                return r;
+        r = grpc_health_new(&g->grpc_health, g);
+        if (r < 0)
+                return r;
+        r = mam_gateway_config_new(&nothing);
+        if (r < 0)
+                return r;
+        r = gateway_configure(g, nothing);
         if (r < 0)
                 return r;
 
@@ -187,59 +203,27 @@ Gateway *gateway_free(Gateway *g) {
 
         assert(TAILQ_EMPTY(&g->forwards)); /* the server, which owns the requests, goes first */
         sd_event_source_disable_unref(g->tick);
-        route_table_free(g->routes);
+        mirror_done(g);
+        share_free(g->share);
+        deadlines_done(&g->deadlines);
+        route_table_unref(g->routes);
         for (size_t i = 0; i < g->n_upstreams; i++)
                 upstream_free(g->upstreams[i]);
         free(g->upstreams);
+        access_free(g->access);
+        limits_free(g->limits);
+        graphql_free(g->graphql);
+        grpc_health_free(g->grpc_health);
+        tunnel_table_free(g->tunnels);
+        lasting_table_free(g->lasting);
+        mam_gateway_config_unref(g->config);
         load_table_free(g->load);
         access_log_free(g->access_log);
+        see_free(g->see);
+        mam_redis_free(g->redis);
         sd_event_unref(g->event);
         free(g);
         return NULL;
-}
-
-Upstream *gateway_find_upstream(const Gateway *g, const char *service) {
-        for (size_t i = 0; i < g->n_upstreams; i++)
-                if (strcmp(g->upstreams[i]->service, service) == 0)
-                        return g->upstreams[i];
-        return NULL;
-}
-
-static int add_upstream(Gateway *g, Upstream **ret, const char *service) {
-        _cleanup_(upstream_freep) Upstream *u = NULL;
-        Upstream **upstreams;
-        int r;
-
-        r = upstream_new(&u, g, service);
-        if (r < 0)
-                return r;
-        upstreams = reallocarray(g->upstreams, g->n_upstreams + 1, sizeof(*upstreams));
-        if (!upstreams)
-                return -ENOMEM;
-        g->upstreams = upstreams;
-        *ret = upstreams[g->n_upstreams++] = MAM_TAKE(u);
-        return 0;
-}
-
-int gateway_add_service(Gateway *g, const char *service, const char *const *prefixes, const char **ret_bad) {
-        Upstream *u = gateway_find_upstream(g, service);
-        int first = 0, r;
-
-        if (!u) {
-                r = add_upstream(g, &u, service);
-                if (r < 0)
-                        return r;
-        }
-        for (size_t i = 0; prefixes[i]; i++) {
-                r = route_table_add(g->routes, prefixes[i], service, u);
-                if (r == -ENOMEM)
-                        return r;
-                if (r < 0 && first == 0) {
-                        first = r;
-                        *ret_bad = prefixes[i];
-                }
-        }
-        return first;
 }
 
 int gateway_set_endpoints(Gateway *g, Upstream *u, const EndpointSpec *specs, size_t n) {
@@ -248,24 +232,13 @@ int gateway_set_endpoints(Gateway *g, Upstream *u, const EndpointSpec *specs, si
         r = upstream_set_endpoints(u, specs, n);
         mam_metric_set(mam_metric_get(g->metric_endpoints, (const char *[]){ u->service }),
                        upstream_ready(u));
-        wake_upstream(g, u, mam_now_monotonic());
+        forwards_wake(u, mam_now_monotonic());
+        grpc_health_changed(g->grpc_health);
+        /* What would not end by itself is told to, before the replica does it with less manners. */
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                if (u->endpoints[i]->state == ENDPOINT_DRAINING)
+                        lasting_leave(g->lasting, u->endpoints[i]);
         return r;
-}
-
-static int refuse_nobody(MamHttpExchange *x) {
-        bool has_token = mam_http_exchange_header(x, "Authorization") != NULL;
-
-        /* RFC 6750, section 3.1: no error code where no token was sent. */
-        (void) mam_http_exchange_add_field(
-                        x,
-                        "WWW-Authenticate",
-                        has_token ? "Bearer realm=\"mam\", error=\"invalid_token\""
-                                  : "Bearer realm=\"mam\"");
-        return mam_http_exchange_problem(
-                        x,
-                        401,
-                        NULL,
-                        has_token ? "The access token is not valid" : "An access token is needed");
 }
 
 static int answer_index(MamHttpExchange *x) {
@@ -274,40 +247,153 @@ static int answer_index(MamHttpExchange *x) {
         return mam_http_exchange_respond(x, 200, "application/json", text, sizeof(text) - 1);
 }
 
+/* Paths that mean one thing here and may mean another behind are refused, never repaired. */
+static int check_path(MamHttpExchange *x, RoutePath *ret) {
+        static const char *const problems[] = {
+                [ROUTE_PATH_DOTS] = "The path has segments \".\" or \"..\"",
+                [ROUTE_PATH_EMPTY_SEGMENT] = "The path has an empty segment (\"//\")",
+                [ROUTE_PATH_BAD_ENCODING] = "The path has a '%' that encodes nothing, or NUL",
+                [ROUTE_PATH_BACKSLASH] = "The path has a backslash",
+        };
+        const MamHttpHead *head = mam_http_exchange_head(x);
+
+        *ret = route_path_check(head->path.data, head->path.size);
+        if (*ret == ROUTE_PATH_PLAIN || *ret == ROUTE_PATH_ENCODED_SLASH)
+                return 1;
+        return mam_http_exchange_problem(x, 400, NULL, "%s", problems[*ret]);
+}
+
+static bool is_index(const MamHttpHead *head) {
+        return (mam_http_range_equal(head->path, "/") || mam_http_range_equal(head->path, "/api")) &&
+               (mam_http_range_equal(head->method, "GET") || mam_http_range_equal(head->method, "HEAD"));
+}
+
+/* No route: who is nobody learns nothing of what there is. */
+static int answer_miss(Gateway *g, MamHttpExchange *x, RouteMiss miss) {
+        const MamHttpHead *head = mam_http_exchange_head(x);
+        _cleanup_(caller_unrefp) Caller *caller = NULL;
+        char allow[256];
+        int r;
+
+        if (miss == ROUTE_MISS_PATH && is_index(head))
+                return answer_index(x);
+        r = access_admit(g->access, NULL, "", x, &caller);
+        if (r <= 0)
+                return r;
+        switch (miss) {
+        case ROUTE_MISS_METHOD:
+                route_table_allow(g->routes, head, allow);
+                (void) mam_http_exchange_add_field(x, "Allow", allow);
+                return mam_http_exchange_problem(x, 405, NULL, "This path allows %s", allow);
+        case ROUTE_MISS_VERSION:
+                return mam_http_exchange_problem(
+                                x,
+                                406,
+                                NULL,
+                                "There is no version %u of this",
+                                route_accept_version(head));
+        case ROUTE_MISS_PATH:
+        case ROUTE_MISS_FIELDS:
+        default:
+                return mam_http_exchange_problem(x, 404, NULL, "No service has this path");
+        }
+}
+
+static bool is_forwarded(MamHttpExchange *x) {
+        const MamHttpHead *head = mam_http_exchange_head(x);
+
+        if (mam_http_range_equal(head->method, "CONNECT"))
+                return mam_http_exchange_upgrade_protocol(x) != NULL; /* RFC 8441 */
+        return !mam_http_range_equal(head->method, "TRACE");
+}
+
+static int check_body(const Route *route, MamHttpExchange *x) {
+        const MamHttpHead *head = mam_http_exchange_head(x);
+        uint64_t max = route->config->body_max;
+
+        if (max == 0)
+                return 1;
+        if (head->framing == MAM_HTTP_BODY_LENGTH && head->content_length > max)
+                return mam_http_exchange_problem(
+                                x,
+                                413,
+                                NULL,
+                                "This path takes bodies of %llu bytes at most",
+                                (unsigned long long) max);
+        mam_http_exchange_set_body_max(x, max);
+        return 1;
+}
+
+/* What a request goes through once its route is known. */
+static int take_route(Gateway *g, const Route *route, MamHttpExchange *x) {
+        _cleanup_(caller_unrefp) Caller *caller = NULL;
+        int r;
+
+        see_begin(g->see, x);
+        r = route_add_answer_fields(route, x);
+        if (r < 0)
+                return r;
+        r = check_body(route, x);
+        if (r <= 0)
+                return r;
+        r = route_check_maintenance(g, route, x);
+        if (r <= 0)
+                return r;
+        r = access_admit(g->access, &route->config->auth, route->service, x, &caller);
+        if (r <= 0)
+                return r;
+        r = limits_admit(g->limits, &route->limit, route->limit ? 1 : 0, route->config->label, caller, x);
+        if (r <= 0)
+                return r;
+        r = route_inject_fault(g, route, x, caller, forward_start);
+        if (r <= 0)
+                return r;
+        return forward_start(g, route, x, caller);
+}
+
 int gateway_on_request(MamHttpExchange *x, void *userdata) {
-        const char *method = mam_http_exchange_method(x), *path = mam_http_exchange_path(x);
-        const MamIdentity *identity;
+        RouteMiss miss = ROUTE_MISS_PATH;
         Gateway *g = userdata;
         const Route *route;
-        size_t size = strlen(path);
+        RoutePath path;
+        int r;
 
         assert(g);
 
-        route = route_table_match(g->routes, path, size);
-        if (!route && (strcmp(path, "/") == 0 || strcmp(path, "/api") == 0) &&
-            (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0))
-                return answer_index(x);
-
-        identity = g->identity(x);
-        if (!identity->authenticated)
-                return refuse_nobody(x);
-        if (strcmp(method, "CONNECT") == 0 || strcmp(method, "TRACE") == 0)
-                return mam_http_exchange_problem(x, 501, NULL, "The gateway does not forward %s", method);
-        if (!route_path_is_plain(path, size))
-                return mam_http_exchange_problem(x, 400, NULL, "The path has segments \".\" or \"..\"");
+        r = check_path(x, &path);
+        if (r <= 0)
+                return r;
+        if (!is_forwarded(x))
+                return mam_http_exchange_problem(
+                                x,
+                                501,
+                                NULL,
+                                "The gateway does not forward %s",
+                                mam_http_exchange_method(x));
+        r = access_on_request(g->access, x);
+        if (r <= 0)
+                return r;
+        r = graphql_on_request(g->graphql, x);
+        if (r <= 0)
+                return r;
+        r = grpc_health_on_request(g->grpc_health, x);
+        if (r <= 0)
+                return r;
+        route = route_table_match(g->routes, mam_http_exchange_head(x), &miss);
         if (!route)
-                return mam_http_exchange_problem(x, 404, NULL, "No service has this path");
-        return forward_start(g, route, x, identity);
+                return answer_miss(g, x, miss);
+        if (path == ROUTE_PATH_ENCODED_SLASH && !route->config->encoded_slash)
+                return mam_http_exchange_problem(x, 400, NULL, "The path has an encoded slash or backslash");
+        return take_route(g, route, x);
 }
 
 int gateway_on_load(MamHttpExchange *x, Gateway *g, bool is_manager) {
-        static const char path[] = "/load";
         _cleanup_(mam_buffer_done) MamBuffer text = MAM_BUFFER_INIT;
         int r;
 
         assert(g);
 
-        if (!is_manager && route_table_match(g->routes, path, strlen(path)))
+        if (!is_manager && route_table_match(g->routes, mam_http_exchange_head(x), NULL))
                 return gateway_on_request(x, g);
         if (!is_manager)
                 return mam_http_exchange_problem(x, 404, NULL, "There is nothing at this path");

@@ -68,6 +68,10 @@ static void entry_free(LoadEntry *e) {
         free(e);
 }
 
+uint64_t load_started_usec(const LoadTable *t) {
+        return t->started_usec;
+}
+
 LoadTable *load_table_free(LoadTable *t) {
         LoadEntry *e;
 

@@ -46,6 +46,7 @@ unsigned load_bucket(uint64_t usec);
 
 /* started_usec: realtime; says to the reader whether counters are still those that it knows. */
 int load_table_new(LoadTable **ret, uint64_t started_usec);
+uint64_t load_started_usec(const LoadTable *t);
 /* No entry may be held any more. */
 LoadTable *load_table_free(LoadTable *t);
 MAM_DEFINE_CLEANUP(LoadTable, load_table_free);

@@ -11,8 +11,11 @@
 #include <string.h>
 
 #include "api-gateway/access-log.h"
+#include "api-gateway/access.h"
 #include "api-gateway/endpoints-bus.h"
 #include "api-gateway/gateway.h"
+#include "api-gateway/status.h"
+#include "api-gateway/tls.h"
 #include "libmam/config/config.h"
 #include "libmam/obs/log.h"
 #include "libmam/obs/message-ids.h"
@@ -29,6 +32,7 @@ typedef struct Program {
         MamService *service;       /* borrowed */
         Gateway *gateway;          /* owned */
         EndpointsBus *bus;         /* owned */
+        TlsPort *tls;              /* owned */
         sd_event_source *patience; /* owned */
         uid_t manager_uid;
 } Program;
@@ -40,6 +44,7 @@ static Program *program_free(Program *p) {
         sd_event_source_disable_unref(p->patience);
         endpoints_bus_free(p->bus);
         gateway_free(p->gateway);
+        tls_port_free(p->tls);
         free(p);
         return NULL;
 }
@@ -81,67 +86,38 @@ static int on_patience_over(sd_event_source *source, uint64_t usec, void *userda
         return 0;
 }
 
-static void log_bad_route(const char *service, const char *prefix, int error) {
-        char service_field[64], route_field[300];
-
-        (void) snprintf(service_field, sizeof(service_field), "MAM_SERVICE=%s", service);
-        (void) snprintf(route_field, sizeof(route_field), "MAM_ROUTE=%s", prefix);
-        mam_log_full(LOG_WARNING,
-                     MAM_MESSAGE_GATEWAY_ROUTE_BAD,
-                     (const char *[]){ service_field, route_field, NULL },
-                     "The route \"%s\" of %s is not used: %s",
-                     prefix,
-                     service,
-                     error == -EEXIST   ? "another one has the same prefix"
-                     : error == -EDQUOT ? "there are too many"
-                                        : "not the beginning of a path");
-}
-
-static int add_services(Program *p, const MamConfig *config) {
-        const char *bad = NULL;
+static int use_configuration(Program *p, MamGatewayConfig *config) {
         int r;
 
-        for (size_t i = 0; i < config->n_services; i++) {
-                const MamServiceConfig *s = &config->services[i];
-                Upstream *u;
-
-                if (!s->routes || !s->routes[0])
-                        continue;
-                r = gateway_add_service(p->gateway, s->id, (const char *const *) s->routes, &bad);
-                if (r == -ENOMEM)
-                        return r;
-                if (r < 0)
-                        log_bad_route(s->id, bad, r);
-                u = gateway_find_upstream(p->gateway, s->id);
-                /* A foreign program that binds a port of its own has no socket that could be assumed. */
-                r = endpoints_bus_add(p->bus, u, s->exec && !s->socket_activated ? 0 : s->replicas);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        r = gateway_configure(p->gateway, config);
+        if (r < 0)
+                return r;
+        return endpoints_bus_configure(p->bus, config);
 }
 
-static unsigned access_log_rate(void) {
-        const char *text = getenv("ACCESS_LOG_RATE");
-        unsigned long rate;
-        char *end;
+/* What the files say, as long as the manager has not told. It is read the same way, so it means the same. */
+static int read_files(Program *p) {
+        const char *folder = getenv("MAM_CONFIG_DIR");
+        _cleanup_(mam_gateway_config_unrefp) MamGatewayConfig *config = NULL;
+        _cleanup_(mam_config_freep) MamConfig *files = NULL;
+        _cleanup_(mam_freep) char *text = NULL, *problem = NULL;
+        int r;
 
-        if (!text || !*text)
-                return ACCESS_LOG_RATE_DEFAULT;
-        errno = 0;
-        rate = strtoul(text, &end, 10);
-        if (errno != 0 || *end || *text == '-' || rate > 1000000) {
-                mam_warning("ACCESS_LOG_RATE=%s is not a number of entries a second, 0 to 1000000; using %u",
-                            text,
-                            ACCESS_LOG_RATE_DEFAULT);
-                return ACCESS_LOG_RATE_DEFAULT;
-        }
-        return (unsigned) rate;
+        r = mam_config_load(&files, folder ? folder : MAM_CONFIG_DIR, MAM_STATE_DIR "/config");
+        if (r < 0)
+                return mam_error_errno(r, "Cannot read the configuration");
+        r = mam_gateway_document_format(&text, files);
+        if (r < 0)
+                return r;
+        r = mam_gateway_config_parse(&config, text, strlen(text), &problem);
+        if (r == -EBADMSG)
+                return mam_error_errno(r, "Cannot use the configuration: %s", problem);
+        if (r < 0)
+                return r;
+        return use_configuration(p, config);
 }
 
 static int setup(MamService *s, void **ret) {
-        const char *folder = getenv("MAM_CONFIG_DIR");
-        _cleanup_(mam_config_freep) MamConfig *config = NULL;
         _cleanup_(program_freep) Program *p = NULL;
         int r;
 
@@ -150,17 +126,29 @@ static int setup(MamService *s, void **ret) {
                 return -ENOMEM;
         p->service = s;
         p->manager_uid = mam_service_user(MANAGER_USER);
-        r = gateway_new(&p->gateway, mam_service_event(s), mam_service_metrics(s), access_log_rate());
+        r = gateway_new(&p->gateway, mam_service_event(s), mam_service_metrics(s));
         if (r < 0)
                 return r;
+        r = tls_port_new(&p->tls, mam_service_event(s), mam_service_server(s), mam_service_metrics(s));
+        if (r < 0)
+                return r;
+        p->gateway->tls = p->tls;
+        r = gateway_redis_new(&p->gateway->redis, mam_service_event(s), NULL, NULL, NULL);
+        if (r < 0)
+                return mam_error_errno(r, "Cannot use Redis at '%s'", getenv("MAM_REDIS"));
+        if (p->gateway->redis) {
+                r = share_new(&p->gateway->share, p->gateway);
+                if (r < 0)
+                        return r;
+        }
+        r = access_start(p->gateway->access, p->gateway->redis);
+        if (r < 0)
+                return mam_error_errno(r, "Cannot set up access");
         r = endpoints_bus_new(&p->bus, p->gateway, show_status, on_listed, p);
         if (r < 0)
                 return r;
 
-        r = mam_config_load(&config, folder ? folder : MAM_CONFIG_DIR, MAM_STATE_DIR "/config");
-        if (r < 0)
-                return mam_error_errno(r, "Cannot read the configuration");
-        r = add_services(p, config);
+        r = read_files(p);
         if (r < 0)
                 return r;
         r = sd_event_add_time_relative(
@@ -181,6 +169,13 @@ static int setup(MamService *s, void **ret) {
         return 0;
 }
 
+static int serve_tls(MamService *s, int fd, void *userdata) {
+        MamHttpListenOptions options = mam_service_listen_options(s, true);
+        Program *p = userdata;
+
+        return tls_port_add(p->tls, fd, &options);
+}
+
 static void teardown(void *userdata) {
         program_free(userdata);
 }
@@ -190,6 +185,11 @@ static int on_request(MamHttpExchange *x, void *userdata) {
 
         if (strcmp(mam_http_exchange_path(x), "/load") == 0)
                 return gateway_on_load(x, p->gateway, mam_service_peer_is(x, p->manager_uid));
+        if (strcmp(mam_http_exchange_path(x), STATUS_PATH) == 0)
+                return gateway_on_status(
+                                x,
+                                p->gateway,
+                                mam_service_peer_is(x, 0) || mam_service_peer_is(x, p->manager_uid));
         return gateway_on_request(x, p->gateway);
 }
 
@@ -204,6 +204,8 @@ int main(int argc, char **argv) {
                                         .routes = none,
                                         .fallback = on_request,
                                         .http = { .body_max = GATEWAY_BODY_MAX, .connections_max = 20000 },
+                                        .h2c = true,
+                                        .serve_tls = serve_tls,
                                         .setup = setup,
                                         .teardown = teardown,
                         });

@@ -71,3 +71,26 @@ int split_pick(Split *s, uint32_t available) {
                 s->groups[best].credit -= total;
         return best;
 }
+
+int split_pick_for(const Split *s, uint32_t available, uint64_t number) {
+        uint64_t total = 0, place;
+
+        assert(s);
+
+        for (size_t i = 0; i < s->n; i++)
+                if (available & 1U << i)
+                        total += s->groups[i].share;
+        if (total == 0)
+                return -ENOENT;
+
+        /* A place on the line that the shares make, one behind the other. */
+        place = (uint64_t) ((unsigned __int128) number * total >> 64);
+        for (size_t i = 0; i < s->n; i++) {
+                if (!(available & 1U << i))
+                        continue;
+                if (place < s->groups[i].share)
+                        return (int) i;
+                place -= s->groups[i].share;
+        }
+        return -ENOENT;
+}

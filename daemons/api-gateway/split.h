@@ -43,3 +43,7 @@ int split_find(const Split *s, const char *group);
 /* Bit i of available: group i can take the request. The index of the group that gets it, or -ENOENT if none
  * of them has a share. */
 int split_pick(Split *s, uint32_t available);
+/* The same for somebody who is to stay where it is: which group is said by the number alone, so that numbers
+ * spread evenly give each group its share in the mean. When shares change, as few as possible move. Takes
+ * nobody's turn. */
+int split_pick_for(const Split *s, uint32_t available, uint64_t number);

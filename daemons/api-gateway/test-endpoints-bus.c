@@ -13,12 +13,16 @@
 #include <systemd/sd-bus.h>
 
 #include "api-gateway/endpoints-bus.h"
+#include "api-gateway/test-configure.h"
 #include "libmam/bus/bus-errors.h"
 #include "libmam/obs/log.h"
 #include "libmam/util/test.h"
 #include "libmam/util/time.h"
 
 typedef struct Fixture {
+        const char *document; /* of GetGateway; NULL: not known */
+        uint64_t generation;
+        unsigned n_configurations;
         char folder[64], address[160];
         pid_t daemon;
         sd_event *event;
@@ -81,8 +85,18 @@ static int method_list_endpoints(sd_bus_message *m, void *userdata, sd_bus_error
         return 1;
 }
 
+static int method_get_gateway(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Fixture *f = userdata;
+
+        f->n_configurations++;
+        if (!f->document) /* a manager of an older mam */
+                return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_METHOD, "unknown");
+        return sd_bus_reply_method_return(m, "ts", f->generation, f->document);
+}
+
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("GetGateway", "", "ts", method_get_gateway, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListEndpoints",
                       "s",
                       "ta(sssus)a(su)",
@@ -181,9 +195,7 @@ static void daemon_stop(Fixture *f) {
 }
 
 static void fixture_setup(Fixture *f, bool with_daemon) {
-        static const char *const prefixes[] = { "/x", NULL };
         char folder[] = "/tmp/test-endpoints-XXXXXX";
-        const char *bad = NULL;
 
         *f = (Fixture){ .state = "ready", .revision = 7 };
         ASSERT_TRUE(mkdtemp(folder));
@@ -195,8 +207,8 @@ static void fixture_setup(Fixture *f, bool with_daemon) {
                 daemon_start(f);
         ASSERT_OK(sd_event_new(&f->event));
         ASSERT_OK(mam_metrics_new(&f->metrics));
-        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics, 0));
-        ASSERT_OK(gateway_add_service(f->gateway, "x", prefixes, &bad));
+        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics));
+        configure(f->gateway, CONFIGURE_X);
         f->u = gateway_find_upstream(f->gateway, "x");
         ASSERT_OK(endpoints_bus_new(&f->bus, f->gateway, on_change, on_listed, f));
         ASSERT_OK(endpoints_bus_add(f->bus, f->u, 3));
@@ -345,5 +357,71 @@ TEST(survives_the_bus) {
         daemon_start(&f);
         manager_start(&f);
         RUN_UNTIL(&f, upstream_ready(f.u) == 0);
+        fixture_done(&f);
+}
+
+static void configuration_changed(Fixture *f, sd_bus *from, uint64_t generation, const char *document) {
+        f->generation = generation;
+        f->document = document;
+        ASSERT_OK(sd_bus_emit_signal(
+                        from,
+                        MAM_BUS_PATH,
+                        MAM_IFACE_MANAGER,
+                        "GatewayChanged",
+                        "t",
+                        generation));
+}
+
+static bool has_route(Fixture *f, const char *label) {
+        return route_table_find(f->gateway->routes, label) != NULL;
+}
+
+TEST(the_configuration_is_asked_for_and_followed) {
+        Fixture f;
+
+        fixture_setup(&f, true);
+        f.generation = 5;
+        f.document = "{\"services\":{\"x\":{\"routes\":[\"/first\"]}}}";
+        manager_start(&f);
+        ASSERT_OK(endpoints_bus_start(f.bus));
+        RUN_UNTIL(&f, f.n_listed == 1);
+        ASSERT_EQ(f.n_configurations, 1);
+        ASSERT_TRUE(has_route(&f, "/first") && !has_route(&f, "/x"));
+
+        configuration_changed(&f, f.manager, 6, "{\"services\":{\"x\":{\"routes\":[\"/second\"]}}}");
+        RUN_UNTIL(&f, has_route(&f, "/second"));
+        ASSERT_TRUE(!has_route(&f, "/first"));
+
+        /* What makes no sense changes nothing, and what comes after it is taken again. */
+        configuration_changed(&f, f.manager, 7, "{\"services\":{\"x\":{\"routes\":[\"third\"]}}}");
+        RUN_UNTIL(&f, f.n_configurations == 3);
+        for (int i = 0; i < 20; i++)
+                ASSERT_OK(sd_event_run(f.event, 5000));
+        ASSERT_TRUE(has_route(&f, "/second"));
+        configuration_changed(&f, f.manager, 8, "{\"services\":{}}");
+        RUN_UNTIL(&f, !has_route(&f, "/second"));
+        ASSERT_TRUE(!gateway_find_upstream(f.gateway, "x"));
+        ASSERT_EQ(f.gateway->config->generation, 8);
+        f.u = NULL;
+        fixture_done(&f);
+}
+
+TEST(an_impostor_does_not_make_it_ask) {
+        Fixture f;
+
+        fixture_setup(&f, true);
+        f.generation = 5;
+        f.document = "{\"services\":{\"x\":{\"routes\":[\"/first\"]}}}";
+        manager_start(&f);
+        ASSERT_OK(endpoints_bus_start(f.bus));
+        RUN_UNTIL(&f, f.n_listed == 1);
+        connect_peer(&f, &f.impostor);
+        configuration_changed(&f, f.impostor, 6, f.document);
+        ASSERT_OK(sd_bus_flush(f.impostor));
+        for (int i = 0; i < 20; i++)
+                ASSERT_OK(sd_event_run(f.event, 5000));
+        ASSERT_EQ(f.n_configurations, 1);
+        configuration_changed(&f, f.manager, 7, f.document);
+        RUN_UNTIL(&f, f.n_configurations == 2);
         fixture_done(&f);
 }

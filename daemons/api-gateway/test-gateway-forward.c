@@ -108,7 +108,8 @@ TEST(bodies_pass_both_ways) {
         ask(&f, &a, "POST", "/x/echo", "");
         ASSERT_EQ(a.status, 201);
         ASSERT_EQ(a.body.size, 0);
-        ASSERT_TRUE(has(f.replicas[0].seen, "Content-Length: 0\n"));
+        if (!hop_is_native()) /* which tells it in the frame */
+                ASSERT_TRUE(has(f.replicas[0].seen, "Content-Length: 0\n"));
 
         /* HEAD tells the length that GET would have */
         ask(&f, &a, "HEAD", "/x", NULL);
@@ -162,7 +163,8 @@ TEST(uploads_are_streamed) {
                 upload(&f, &a, "POST", 20000, chunked);
                 ASSERT_STREQ(mam_buffer_bytes(&a.body), "20000");
         }
-        ASSERT_TRUE(has(f.replicas[0].seen, "Transfer-Encoding: chunked\n"));
+        if (!hop_is_native())
+                ASSERT_TRUE(has(f.replicas[0].seen, "Transfer-Encoding: chunked\n"));
         fixture_done(&f);
 }
 
@@ -335,14 +337,18 @@ TEST(requests_wait_for_a_replica) {
 }
 
 TEST(waiting_has_an_end_and_a_limit) {
-        static Answer answers[GATEWAY_WAITING_MAX + 10];
-        static MamHttpCall *calls[GATEWAY_WAITING_MAX + 10];
+        enum {
+                MAX = 500
+        };
+        static Answer answers[MAX + 10];
+        static MamHttpCall *calls[MAX + 10];
         MamHttpClientOptions many = { .connections_max = 4096 };
         unsigned n_503 = 0, at_once = 0;
         Fixture f;
 
         fixture_setup(&f, 0, 0);
-        f.gateway->wait_usec = 700 * MAM_USEC_PER_MSEC;
+        f.gateway->wait_usec = 2 * MAM_USEC_PER_SEC;
+        f.gateway->waiting_max = MAX;
         f.client = mam_http_client_free(f.client);
         ASSERT_OK(mam_http_client_new(&f.client, f.event, f.path, &many));
         for (size_t i = 0; i < MAM_ELEMENTSOF(calls); i++) {
@@ -351,7 +357,7 @@ TEST(waiting_has_an_end_and_a_limit) {
                 RUN_UNTIL(&f, f.gateway->n_waiting == i + 1 || answers[i].ended);
                 at_once += answers[i].ended;
         }
-        ASSERT_EQ(f.gateway->n_waiting, GATEWAY_WAITING_MAX);
+        ASSERT_EQ(f.gateway->n_waiting, MAX);
         ASSERT_EQ(at_once, 10);
         for (size_t i = 0; i < MAM_ELEMENTSOF(calls); i++) {
                 RUN_UNTIL(&f, answers[i].ended);
@@ -505,5 +511,30 @@ TEST(a_slow_replica_holds_back_the_sender) {
         }
         ASSERT_EQ(strncmp(piece, "HTTP/1.1 413 ", 13), 0);
         close(fd);
+        fixture_done(&f);
+}
+
+/* The gateway neither cuts nor keeps anything: what was asked for arrives, and what was answered comes back.
+ */
+TEST(ranges_and_conditions_are_the_services_business) {
+        static const unsigned statuses[] = { 206, 304, 412, 416 };
+        Fixture f;
+
+        fixture_setup(&f, 1, 1);
+        for (size_t i = 0; i < MAM_ELEMENTSOF(statuses); i++) {
+                _cleanup_(mam_http_call_freep) MamHttpCall *call = NULL;
+                _cleanup_(answer_done) Answer a = { 0 };
+
+                f.replicas[0].status = statuses[i];
+                call = call_new(&f, &a, "GET", "/x/y");
+                ASSERT_OK(mam_http_call_add_field(call, "Range", "bytes=2-5"));
+                ASSERT_OK(mam_http_call_add_field(call, "If-Range", "\"7\""));
+                ASSERT_OK(mam_http_call_start(call));
+                RUN_UNTIL(&f, a.ended);
+                ASSERT_EQ(a.error, 0);
+                ASSERT_EQ(a.status, statuses[i]);
+                ASSERT_TRUE(has(f.replicas[0].seen, "Range: bytes=2-5\n") &&
+                            has(f.replicas[0].seen, "If-Range: \"7\"\n"));
+        }
         fixture_done(&f);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api-gateway/gateway.h"
+#include "api-gateway/test-configure.h"
 #include "libmam/json/json.h"
 #include "libmam/util/test.h"
 
@@ -19,14 +20,11 @@ typedef struct Fixture {
 } Fixture;
 
 static void fixture_setup(Fixture *f) {
-        static const char *const prefixes[] = { "/x", NULL };
-        const char *bad = NULL;
-
         *f = (Fixture){ 0 };
         ASSERT_OK(sd_event_new(&f->event));
         ASSERT_OK(mam_metrics_new(&f->metrics));
-        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics, 0));
-        ASSERT_OK(gateway_add_service(f->gateway, "x", prefixes, &bad));
+        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics));
+        configure(f->gateway, CONFIGURE_X);
         f->u = gateway_find_upstream(f->gateway, "x");
 }
 

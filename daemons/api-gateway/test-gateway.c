@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "api-gateway/test-gateway.h"
+#include "api-gateway/access.h"
+#include "api-gateway/test-configure.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -72,6 +74,28 @@ static int on_count(MamHttpExchange *x, const char *data, size_t size, int error
         return mam_http_exchange_respond(x, 200, "text/plain", text, strlen(text));
 }
 
+/* Answers with the trailers that came. */
+static int on_trailers_end(MamHttpExchange *x, const char *data, size_t size, int error, void *userdata) {
+        const MamHttpField *fields;
+        char value[64];
+        size_t n = 0;
+
+        if (error < 0 || size > 0)
+                return 0;
+        fields = mam_http_exchange_trailers(x, &n);
+        ASSERT_OK(mam_http_exchange_start(x, 200, -1));
+        ASSERT_OK(mam_http_exchange_write(x, "body", 4));
+        for (size_t i = 0; i < n; i++) {
+                (void) snprintf(value,
+                                sizeof(value),
+                                "%.*s",
+                                (int) fields[i].value.size,
+                                fields[i].value.data);
+                ASSERT_OK(mam_http_exchange_add_trailer(x, "X-Came", value));
+        }
+        return mam_http_exchange_end(x);
+}
+
 static int on_break_after_some(
                 MamHttpExchange *x,
                 const char *data,
@@ -81,6 +105,23 @@ static int on_break_after_some(
         mam_http_exchange_abort(x);
         return 0;
 }
+
+static int on_socket_message(MamWebsocket *w, bool text, const char *data, size_t size, void *userdata) {
+        return mam_websocket_send(w, text, data, size) < 0 ? -EPIPE : 0;
+}
+
+static void on_socket_close(MamWebsocket *w, unsigned code, const char *reason, void *userdata) {
+        Replica *r = userdata;
+
+        r->n_gone++;
+        r->session = NULL;
+        r->socket_code = code;
+}
+
+static const MamWebsocketCallbacks socket_callbacks = {
+        .on_message = on_socket_message,
+        .on_close = on_socket_close,
+};
 
 static int answer_normally(Replica *r, MamHttpExchange *x) {
         const char *path = mam_http_exchange_path(x);
@@ -92,6 +133,8 @@ static int answer_normally(Replica *r, MamHttpExchange *x) {
                 r->body_bytes = 0;
                 return mam_http_exchange_stream_body(x, on_count, r);
         }
+        if (strcmp(path, "/x/trailers") == 0)
+                return mam_http_exchange_stream_body(x, on_trailers_end, r);
         if (strcmp(path, "/x/big") == 0) {
                 r->big_left = BIG;
                 mam_http_exchange_set_on_writable(x, send_big, r);
@@ -105,6 +148,14 @@ static int answer_normally(Replica *r, MamHttpExchange *x) {
                 r->held = x;
                 return 0;
         }
+        if (strcmp(path, "/x/events") == 0) { /* the test writes them */
+                ASSERT_OK(mam_http_exchange_add_field(x, "Content-Type", "text/event-stream"));
+                ASSERT_OK(mam_http_exchange_start(x, 200, -1));
+                r->held = x;
+                return 0;
+        }
+        if (strcmp(path, "/x/socket") == 0)
+                return mam_websocket_accept(&r->session, x, NULL, &socket_callbacks, r);
         if (strcmp(path, "/x/hold") == 0) {
                 r->held = x;
                 return 0;
@@ -135,6 +186,8 @@ int on_replica_request(MamHttpExchange *x, void *userdata) {
                         (void) mam_http_exchange_add_field(x, "Mam-Unprocessed", "1");
                 return mam_http_exchange_problem(x, 503, NULL, "not now");
         }
+        if (r->status > 0)
+                return mam_http_exchange_problem(x, r->status, NULL, "as it was told to");
         return answer_normally(r, x);
 }
 
@@ -157,7 +210,16 @@ void replica_start(Fixture *f, unsigned i) {
         r->fixture = f;
         r->number = i + 1;
         ASSERT_OK(mam_http_server_new(&r->server, f->event, &options, on_replica_request, r));
-        ASSERT_OK(mam_http_server_listen(r->server, listen_on(r->path), false, 0));
+        ASSERT_OK(mam_http_server_listen_with(
+                        r->server,
+                        listen_on(r->path),
+                        &(MamHttpListenOptions){ .native = true }));
+}
+
+bool hop_is_native(void) {
+        const char *hop = getenv("MAM_TEST_HOP");
+
+        return hop && strcmp(hop, "native") == 0;
 }
 
 void replica_stop(Replica *r) {
@@ -197,8 +259,6 @@ void set_endpoints(Fixture *f, unsigned ready) {
 
 void fixture_setup(Fixture *f, unsigned started, unsigned ready) {
         static const MamHttpServerOptions options = { .body_max = GATEWAY_BODY_MAX };
-        static const char *const prefixes[] = { "/x", NULL };
-        const char *bad = NULL;
 
         char folder[] = "/tmp/test-gateway-XXXXXX";
 
@@ -215,9 +275,9 @@ void fixture_setup(Fixture *f, unsigned started, unsigned ready) {
         ASSERT_OK(mam_log_set_level("notice"));
         ASSERT_OK(sd_event_new(&f->event));
         ASSERT_OK(mam_metrics_new(&f->metrics));
-        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics, 100));
-        f->gateway->identity = test_identity;
-        ASSERT_OK(gateway_add_service(f->gateway, "x", prefixes, &bad));
+        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics));
+        access_set_identity(f->gateway->access, test_identity);
+        configure(f->gateway, hop_is_native() ? CONFIGURE_X_NATIVE : CONFIGURE_X);
         f->u = gateway_find_upstream(f->gateway, "x");
 
         ASSERT_OK(mam_http_server_new(&f->server, f->event, &options, gateway_on_request, f->gateway));

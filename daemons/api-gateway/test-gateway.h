@@ -7,6 +7,7 @@
  */
 
 #include "api-gateway/gateway.h"
+#include "libmam/http/websocket.h"
 #include "libmam/util/buffer.h"
 #include "libmam/util/test.h"
 #include "libmam/util/time.h"
@@ -22,11 +23,14 @@ typedef struct Replica {
         char path[128];
         MamHttpServer *server;
         unsigned n_requests, n_gone;
-        bool broken;  /* breaks the connection instead of answering */
-        bool unready; /* answers 503, not begun */
-        bool busy;    /* answers 503 with Retry-After */
+        bool broken;     /* breaks the connection instead of answering */
+        bool unready;    /* answers 503, not begun */
+        bool busy;       /* answers 503 with Retry-After */
+        unsigned status; /* answers this; 0: normally */
         MamHttpExchange *held;
-        char seen[8192]; /* the fields of the last request */
+        MamWebsocket *session; /* of /x/socket, which sends back what comes */
+        unsigned socket_code;  /* what the last one was closed with */
+        char seen[8192];       /* the fields of the last request */
         size_t big_left;
         uint64_t body_bytes;
 } Replica;
@@ -64,6 +68,8 @@ typedef struct Answer {
 
 /* A listening socket at this path. */
 int listen_on(const char *path);
+/* Whether the gateway speaks the native hop with replicas: MAM_TEST_HOP=native in the environment. */
+bool hop_is_native(void);
 void replica_start(Fixture *f, unsigned i);
 void replica_stop(Replica *r);
 int on_replica_request(MamHttpExchange *x, void *userdata);

@@ -154,3 +154,45 @@ TEST(what_does_not_fit_is_left_out) {
         set(&s, many, SPLIT_GROUPS_MAX + 3);
         ASSERT_EQ(s.n, SPLIT_GROUPS_MAX);
 }
+
+/* A number for each of many users, spread as hashes are. */
+static uint64_t user(uint64_t i) {
+        i = (i + 1) * 0x9e3779b97f4a7c15ULL;
+        i = (i ^ i >> 32) * 0xff51afd7ed558ccdULL;
+        return i ^ i >> 32;
+}
+
+TEST(users_stay_in_their_group_and_shares_hold_in_the_mean) {
+        enum {
+                USERS = 100000
+        };
+        static int before[USERS];
+        unsigned canary = 0, back = 0;
+        Split s = { 0 };
+
+        split_set(&s, (const SplitShare[]){ { "old", 950 }, { "new", 50 } }, 2);
+        for (unsigned i = 0; i < USERS; i++) {
+                before[i] = split_pick_for(&s, 3, user(i));
+                ASSERT_EQ(split_pick_for(&s, 3, user(i)), before[i]);
+                canary += before[i] == 1;
+        }
+        ASSERT_TRUE(canary > USERS * 48 / 1000 && canary < USERS * 52 / 1000);
+
+        /* As the canary grows, nobody who has it loses it. */
+        split_set(&s, (const SplitShare[]){ { "old", 750 }, { "new", 250 } }, 2);
+        canary = 0;
+        for (unsigned i = 0; i < USERS; i++) {
+                int now = split_pick_for(&s, 3, user(i));
+
+                canary += now == 1;
+                back += before[i] == 1 && now != 1;
+        }
+        ASSERT_TRUE(canary > USERS * 245 / 1000 && canary < USERS * 255 / 1000);
+        ASSERT_EQ(back, 0);
+
+        /* Who has nobody in his group goes to another one; where there is no share there is no group. */
+        for (unsigned i = 0; i < 100; i++)
+                ASSERT_EQ(split_pick_for(&s, 1, user(i)), 0);
+        ASSERT_EQ(split_pick_for(&s, 0, 1), -ENOENT);
+        ASSERT_EQ(split_pick_for(&s, 3, UINT64_MAX), 1);
+}

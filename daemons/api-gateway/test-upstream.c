@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api-gateway/gateway.h"
+#include "api-gateway/test-configure.h"
 #include "libmam/util/test.h"
 #include "libmam/util/time.h"
 
@@ -18,14 +19,11 @@ typedef struct Fixture {
 } Fixture;
 
 static void fixture_setup(Fixture *f) {
-        static const char *const prefixes[] = { "/x", NULL };
-        const char *bad = NULL;
-
         *f = (Fixture){ 0 };
         ASSERT_OK(sd_event_new(&f->event));
         ASSERT_OK(mam_metrics_new(&f->metrics));
-        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics, 0));
-        ASSERT_OK(gateway_add_service(f->gateway, "x", prefixes, &bad));
+        ASSERT_OK(gateway_new(&f->gateway, f->event, f->metrics));
+        configure(f->gateway, CONFIGURE_X);
         f->u = gateway_find_upstream(f->gateway, "x");
         ASSERT_TRUE(f->u);
 }
@@ -37,9 +35,16 @@ static void fixture_done(Fixture *f) {
 }
 
 static const char *pick(Fixture *f, uint64_t now) {
-        Endpoint *e = upstream_pick(f->u, NULL, 0, now);
+        bool is_full;
+        Endpoint *e = upstream_pick(f->u, &(UpstreamWish){ 0 }, now, &is_full);
 
         return e ? e->id : "none";
+}
+
+static Endpoint *pick_again(Fixture *f, const uint64_t *tried, size_t n_tried, uint64_t now) {
+        bool is_full;
+
+        return upstream_pick(f->u, &(UpstreamWish){ .tried = tried, .n_tried = n_tried }, now, &is_full);
 }
 
 TEST(only_ready_endpoints_are_picked) {
@@ -102,7 +107,7 @@ TEST(an_endpoint_in_use_outlives_the_set) {
 
         fixture_setup(&f);
         ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, &spec, 1));
-        e = upstream_pick(f.u, NULL, 0, 1);
+        e = pick_again(&f, NULL, 0, 1);
         endpoint_begin(e);
         ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, NULL, 0));
         ASSERT_EQ(f.u->n_endpoints, 0);
@@ -129,7 +134,7 @@ TEST(who_refuses_is_ejected_but_never_the_last) {
                 ASSERT_STREQ(pick(&f, now), "x:2");
         /* what was tried is not asked again: then the ejected one is better than none */
         serial = two->serial;
-        ASSERT_TRUE(upstream_pick(f.u, &serial, 1, now) == one);
+        ASSERT_TRUE(pick_again(&f, &serial, 1, now) == one);
 
         endpoint_failed(two, now);
         ASSERT_TRUE(strcmp(pick(&f, now), "none") != 0);
@@ -159,15 +164,17 @@ TEST(retries_are_a_share_of_requests) {
         fixture_done(&f);
 }
 
-TEST(bad_routes_are_named) {
-        static const char *const prefixes[] = { "/y", "y", "/x", NULL };
-        const char *bad = NULL;
+TEST(routes_in_conflict_are_left_out_and_the_first_stays) {
         Fixture f;
 
         fixture_setup(&f);
-        ASSERT_EQ(gateway_add_service(f.gateway, "y", prefixes, &bad), -EINVAL);
-        ASSERT_STREQ(bad, "y");
-        ASSERT_EQ(route_table_size(f.gateway->routes), 2); /* the good one is used, and x keeps its own */
+        configure(f.gateway,
+                  "{\"services\":{\"x\":{\"routes\":[\"/x\"]},\"y\":{\"routes\":[\"/y\",\"/x\"]}}}");
+        ASSERT_EQ(route_table_size(f.gateway->routes), 2);
+        ASSERT_STREQ(route_table_find(f.gateway->routes, "/x")->service, "x");
+        ASSERT_TRUE(gateway_find_upstream(f.gateway, "y"));
+        configure(f.gateway, CONFIGURE_X);
+        ASSERT_TRUE(!gateway_find_upstream(f.gateway, "y")); /* nobody was on the way there */
         fixture_done(&f);
 }
 
@@ -197,7 +204,7 @@ TEST(a_canary_has_its_share_however_slow_it_is) {
 
         fixture_setup(&f);
         set_canary(&f, 950, 50);
-        endpoint_struggled(f.u->endpoints[2], now);
+        endpoint_struggled(f.u->endpoints[2], 0, now);
         for (int i = 0; i < 40; i++)
                 endpoint_begin(f.u->endpoints[2]);
         ASSERT_EQ(count(&f, "x:3", 1000, now), 50);
@@ -207,7 +214,7 @@ TEST(a_canary_has_its_share_however_slow_it_is) {
         /* and inside a group cost decides, and equals take turns although another group comes between */
         set_canary(&f, 500, 500);
         ASSERT_EQ(count(&f, "x:1", 1000, now), 250);
-        endpoint_struggled(f.u->endpoints[0], now);
+        endpoint_struggled(f.u->endpoints[0], 0, now);
         endpoint_succeeded(f.u->endpoints[1], 1000, now);
         ASSERT_EQ(count(&f, "x:2", 1000, now), 500);
         fixture_done(&f);
@@ -225,12 +232,12 @@ TEST(who_is_not_in_the_split_gets_nothing) {
         /* not even another try, and a share of nothing is none */
         for (size_t i = 0; i < 3; i++)
                 tried[i] = f.u->endpoints[i]->serial;
-        ASSERT_TRUE(!upstream_pick(f.u, tried, 2, now));
+        ASSERT_TRUE(!pick_again(&f, tried, 2, now));
         ASSERT_TRUE(!upstream_has_endpoint(f.u, tried, 2, now));
         set_canary(&f, 999, 1);
         ASSERT_TRUE(upstream_has_endpoint(f.u, tried, 2, now));
-        ASSERT_TRUE(upstream_pick(f.u, tried, 2, now) == f.u->endpoints[2]);
-        ASSERT_TRUE(!upstream_pick(f.u, tried, 3, now));
+        ASSERT_TRUE(pick_again(&f, tried, 2, now) == f.u->endpoints[2]);
+        ASSERT_TRUE(!pick_again(&f, tried, 3, now));
 
         /* without a split the groups do not matter */
         upstream_set_split(f.u, NULL, 0);
@@ -274,7 +281,7 @@ TEST(what_sleeps_is_woken_if_nothing_is_ready_and_not_trampled) {
 
         /* a few at once, until it has answered */
         for (unsigned i = 0; i < ENDPOINT_WAKING_MAX; i++)
-                endpoint_begin(upstream_pick(f.u, NULL, 0, now));
+                endpoint_begin(pick_again(&f, NULL, 0, now));
         ASSERT_STREQ(pick(&f, now), "none");
         ASSERT_TRUE(!upstream_has_endpoint(f.u, NULL, 0, now));
         /* it is not up yet: again in a moment, not in a quarter of a second */
@@ -299,5 +306,95 @@ TEST(what_sleeps_is_woken_if_nothing_is_ready_and_not_trampled) {
         ASSERT_STREQ(pick(&f, now), "none");
         for (unsigned i = 0; i < ENDPOINT_WAKING_MAX; i++)
                 endpoint_end(e);
+        fixture_done(&f);
+}
+
+TEST(a_newcomer_gets_its_share_little_by_little) {
+        static const EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL },
+                                              { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
+        Endpoint *taken[220];
+        uint64_t now;
+        Fixture f;
+
+        fixture_setup(&f);
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 1));
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        now = f.u->endpoints[1]->ready_usec;
+        ASSERT_TRUE(now > 0 && f.u->endpoints[0]->ready_usec == 0);
+        for (unsigned i = 0; i < 110; i++)
+                endpoint_begin(taken[i] = pick_again(&f, NULL, 0, now));
+        ASSERT_TRUE(f.u->endpoints[1]->pending >= 8 && f.u->endpoints[1]->pending <= 12);
+        /* Ten seconds later it is like the other one, and catches up. */
+        now += BALANCER_SLOW_START_USEC;
+        for (unsigned i = 110; i < 220; i++)
+                endpoint_begin(taken[i] = pick_again(&f, NULL, 0, now));
+        ASSERT_EQ(f.u->endpoints[0]->pending, 110);
+        for (unsigned i = 0; i < MAM_ELEMENTSOF(taken); i++)
+                endpoint_end(taken[i]);
+        fixture_done(&f);
+}
+
+TEST(no_room_is_another_matter_than_nobody_there) {
+        static const EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL },
+                                              { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
+        uint64_t now = 100 * MAM_USEC_PER_SEC;
+        bool is_full = false;
+        MamGatewayLimits c;
+        Fixture f;
+
+        fixture_setup(&f);
+        mam_gateway_limits_init(&c);
+        c.adaptive = false;
+        c.concurrency_max = 2;
+        protection_configure(f.gateway, &c);
+        ASSERT_TRUE(!upstream_pick(f.u, &(UpstreamWish){ 0 }, now, &is_full) && !is_full);
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        for (unsigned i = 0; i < 4; i++)
+                endpoint_work(pick_again(&f, NULL, 0, now + i));
+        /* Who waits for room does not go to one that is out of turn. */
+        endpoint_rest(f.u->endpoints[0]);
+        endpoint_failed(f.u->endpoints[0], now);
+        ASSERT_TRUE(!upstream_pick(f.u, &(UpstreamWish){ 0 }, now, &is_full) && is_full);
+        ASSERT_TRUE(!upstream_has_endpoint(f.u, NULL, 0, now));
+        endpoint_rest(f.u->endpoints[1]);
+        ASSERT_STREQ(pick(&f, now), "x:2");
+        /* More room is there at once. */
+        c.concurrency_max = 3;
+        protection_configure(f.gateway, &c);
+        endpoint_work(f.u->endpoints[1]);
+        ASSERT_STREQ(pick(&f, now), "x:2");
+        fixture_done(&f);
+}
+
+TEST(what_others_send_to_a_replica_counts) {
+        static const EndpointSpec specs[] = { { "x:1", "/run/x1", ENDPOINT_READY, 1, NULL },
+                                              { "x:2", "/run/x2", ENDPOINT_READY, 1, NULL } };
+        Fixture f;
+
+        fixture_setup(&f);
+        ASSERT_OK(gateway_set_endpoints(f.gateway, f.u, specs, 2));
+        f.u->endpoints[0]->elsewhere = 5;
+        ASSERT_EQ(count(&f, "x:2", 10, MAM_USEC_PER_SEC), 10);
+        fixture_done(&f);
+}
+
+TEST(who_stays_in_a_group_stays_in_it) {
+        uint64_t now = 100 * MAM_USEC_PER_SEC;
+        unsigned canary = 0;
+        Fixture f;
+
+        fixture_setup(&f);
+        set_canary(&f, 500, 500);
+        for (uint64_t user = 0; user < 64; user++) {
+                UpstreamWish wish = { .how = { .kind = BALANCER_AFFINITY, .affinity = user << 58 },
+                                      .sticky = true };
+                bool is_full;
+                Endpoint *first = upstream_pick(f.u, &wish, now, &is_full);
+
+                for (int i = 0; i < 5; i++)
+                        ASSERT_TRUE(upstream_pick(f.u, &wish, now, &is_full) == first);
+                canary += strcmp(first->group, "new") == 0;
+        }
+        ASSERT_EQ(canary, 32);
         fixture_done(&f);
 }

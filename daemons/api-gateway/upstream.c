@@ -6,129 +6,11 @@
 #include <string.h>
 
 #include "api-gateway/gateway.h"
+#include "api-gateway/upstream-internal.h"
 #include "libmam/util/time.h"
 
-#define EJECTION_FIRST_USEC (250 * MAM_USEC_PER_MSEC)
-#define EJECTION_MAX_USEC   (10 * MAM_USEC_PER_SEC)
-#define WAKING_FIRST_USEC   (5 * MAM_USEC_PER_MSEC)
-#define WAKING_MAX_USEC     (100 * MAM_USEC_PER_MSEC)
-#define RETRY_TOKENS_MAX    100.0
-#define RETRY_TOKENS_START  10.0
-#define RETRY_SHARE         0.2
-
-static const MamHttpClientOptions client_options = {
-        .connections_max = 1024,
-        .idle_max = 64,
-        .connect_timeout_usec = 2 * MAM_USEC_PER_SEC,
-        .idle_timeout_usec = 55 * MAM_USEC_PER_SEC, /* the servers of libmam close at 75 s */
-        .head_max = 32 * 1024,
-};
-
-static const char *const states[_ENDPOINT_STATE_MAX] = {
-        [ENDPOINT_UNREADY] = "unready",
-        [ENDPOINT_READY] = "ready",
-        [ENDPOINT_DRAINING] = "draining",
-        [ENDPOINT_ASLEEP] = "asleep",
-};
-
-EndpointState endpoint_state_from_string(const char *s) {
-        for (int i = 0; i < _ENDPOINT_STATE_MAX; i++)
-                if (strcmp(states[i], s) == 0)
-                        return (EndpointState) i;
-        return _ENDPOINT_STATE_INVALID;
-}
-
-static Endpoint *endpoint_unref(Endpoint *e) {
-        if (!e || --e->n_ref > 0)
-                return NULL;
-
-        mam_http_client_free(e->client);
-        load_release(e->load);
-        free(e->group);
-        free(e->id);
-        free(e->address);
-        free(e);
-        return NULL;
-}
-
-MAM_DEFINE_CLEANUP(Endpoint, endpoint_unref);
-
-static void endpoint_show(const Endpoint *e) {
-        mam_metric_set(mam_metric_get(e->in_flight, (const char *[]){ e->id }), e->pending);
-}
-
-static int endpoint_new(Endpoint **ret, Gateway *g, const EndpointSpec *spec) {
-        static uint64_t serial = 0;
-        _cleanup_(endpoint_unrefp) Endpoint *e = NULL;
-        int r;
-
-        e = calloc(1, sizeof(*e));
-        if (!e)
-                return -ENOMEM;
-        e->n_ref = 1;
-        e->serial = ++serial;
-        e->split_group = -ENOENT;
-        e->in_flight = g->metric_in_flight;
-        e->id = strdup(spec->id);
-        e->address = strdup(spec->address);
-        e->group = strdup("");
-        if (!e->id || !e->address || !e->group)
-                return -ENOMEM;
-        r = load_acquire(g->load, &e->load, e->id);
-        if (r < 0)
-                return r;
-        r = mam_http_client_new(&e->client, g->event, e->address, &client_options);
-        if (r < 0)
-                return r;
-        endpoint_show(e);
-
-        *ret = MAM_TAKE(e);
-        return 0;
-}
-
-void endpoint_begin(Endpoint *e) {
-        e->n_ref++;
-        e->pending++;
-        e->load->in_flight++;
-        if (!e->removed)
-                endpoint_show(e);
-}
-
-Endpoint *endpoint_end(Endpoint *e) {
-        assert(e->pending > 0);
-
-        e->pending--;
-        e->load->in_flight--;
-        if (!e->removed)
-                endpoint_show(e);
-        return endpoint_unref(e);
-}
-
-void endpoint_succeeded(Endpoint *e, uint64_t rtt_usec, uint64_t now_usec) {
-        balancer_sample(&e->stats, rtt_usec, now_usec);
-        e->failures = 0;
-        e->ejected_until_usec = 0;
-        e->awake = e->state == ENDPOINT_ASLEEP;
-}
-
-void endpoint_struggled(Endpoint *e, uint64_t now_usec) {
-        balancer_sample(&e->stats, BALANCER_FAILURE_USEC, now_usec);
-}
-
-void endpoint_failed(Endpoint *e, uint64_t now_usec) {
-        /* What is just starting will be there in a moment. */
-        bool is_waking = e->state == ENDPOINT_ASLEEP && !e->awake;
-        uint64_t first = is_waking ? WAKING_FIRST_USEC : EJECTION_FIRST_USEC;
-        uint64_t max = is_waking ? WAKING_MAX_USEC : EJECTION_MAX_USEC;
-        uint64_t wait = first << (e->failures < 6 ? e->failures : 6);
-
-        /* The connections that broke together are one failure. */
-        if (now_usec < e->ejected_until_usec)
-                return;
-        e->failures++;
-        e->awake = false;
-        e->ejected_until_usec = now_usec + (wait < max ? wait : max);
-}
+#define RETRY_TOKENS_MAX   100.0
+#define RETRY_TOKENS_START 10.0
 
 int upstream_new(Upstream **ret, Gateway *g, const char *service) {
         _cleanup_(upstream_freep) Upstream *u = NULL;
@@ -142,6 +24,7 @@ int upstream_new(Upstream **ret, Gateway *g, const char *service) {
         u->service = strdup(service);
         if (!u->service)
                 return -ENOMEM;
+        upstream_configure(u);
 
         *ret = MAM_TAKE(u);
         return 0;
@@ -152,35 +35,58 @@ Upstream *upstream_free(Upstream *u) {
                 return NULL;
 
         assert(TAILQ_EMPTY(&u->waiting)); /* the server, which owns the requests, goes first */
+        sd_event_source_disable_unref(u->kick);
         for (size_t i = 0; i < u->n_endpoints; i++)
-                endpoint_unref(u->endpoints[i]);
+                endpoint_remove(u->endpoints[i], NULL, 0);
         free(u->service);
         free(u);
         return NULL;
 }
 
-static int endpoint_update(Endpoint *e, const EndpointSpec *spec) {
-        const char *group = spec->group ? spec->group : "";
+void upstream_set_protocol(Upstream *u, MamServiceProtocol protocol) {
+        EndpointSpec specs[UPSTREAM_ENDPOINTS_MAX] = { { 0 } };
+        Endpoint *old[UPSTREAM_ENDPOINTS_MAX];
+        size_t n;
 
-        /* Ready again is another process: what is known of the old one would be held against it. */
-        if (spec->state != e->state && (spec->state == ENDPOINT_READY || spec->state == ENDPOINT_ASLEEP)) {
-                e->stats = (BalancerStats){ 0 };
-                e->failures = 0;
-                e->ejected_until_usec = 0;
-                e->awake = false;
+        assert(u);
+
+        if (u->protocol == protocol)
+                return;
+        u->protocol = protocol;
+        if (!u->known)
+                return;
+        /* The set as it is, told once more: none of them speaks it yet. */
+        n = u->n_endpoints;
+        for (size_t i = 0; i < n; i++) {
+                Endpoint *e = old[i] = u->endpoints[i];
+
+                e->n_ref++;
+                specs[i] = (EndpointSpec){ e->id, e->address, e->state, e->weight, e->group };
         }
-        e->state = spec->state;
-        e->weight = spec->weight;
+        (void) upstream_set_endpoints(u, specs, n);
+        for (size_t i = 0; i < n; i++)
+                endpoint_unref(old[i]);
+}
 
-        if (strcmp(e->group, group) != 0) {
-                char *copy = strdup(group);
+void upstream_set_balancing(Upstream *u, MamServiceBalancing balancing) {
+        static const BalancerKind kinds[_MAM_SERVICE_BALANCING_MAX] = {
+                [MAM_SERVICE_BALANCING_LATENCY] = BALANCER_LATENCY,
+                [MAM_SERVICE_BALANCING_LEAST] = BALANCER_LEAST,
+                [MAM_SERVICE_BALANCING_TURNS] = BALANCER_TURNS,
+        };
 
-                if (!copy)
-                        return -ENOMEM;
-                free(e->group);
-                e->group = copy;
-        }
-        return 0;
+        assert(u);
+        assert(balancing >= 0 && balancing < _MAM_SERVICE_BALANCING_MAX);
+
+        u->balancing = kinds[balancing];
+}
+
+void upstream_configure(Upstream *u) {
+        const Protection *p = &u->gateway->protection;
+
+        breaker_configure(&u->breaker, p->breaker_percent, p->breaker_open_usec);
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                gradient_set_bounds(&u->endpoints[i]->gradient, p->concurrency_min, p->concurrency_max);
 }
 
 static void find_split_groups(Upstream *u) {
@@ -200,13 +106,14 @@ static int take_or_make(Endpoint **ret, Upstream *u, const EndpointSpec *spec) {
         for (size_t i = 0; i < u->n_endpoints; i++) {
                 Endpoint *e = u->endpoints[i];
 
-                if (!e || strcmp(e->id, spec->id) != 0 || strcmp(e->address, spec->address) != 0)
+                if (!e || strcmp(e->id, spec->id) != 0 || strcmp(e->address, spec->address) != 0 ||
+                    e->protocol != u->protocol)
                         continue;
                 u->endpoints[i] = NULL;
                 *ret = e;
                 return 0;
         }
-        return endpoint_new(ret, u->gateway, spec);
+        return endpoint_new(ret, u, spec);
 }
 
 static bool is_twice(const EndpointSpec *specs, size_t i) {
@@ -216,23 +123,9 @@ static bool is_twice(const EndpointSpec *specs, size_t i) {
         return false;
 }
 
-static void endpoint_remove(Endpoint *e, Endpoint *const *others, size_t n_others) {
-        if (!e)
-                return;
-
-        e->removed = true;
-        for (size_t i = 0; i < n_others; i++)
-                if (strcmp(others[i]->id, e->id) == 0) { /* it only moved: the series is the successor's */
-                        endpoint_show(others[i]);
-                        endpoint_unref(e);
-                        return;
-                }
-        mam_metric_remove(e->in_flight, (const char *[]){ e->id });
-        endpoint_unref(e);
-}
-
 int upstream_set_endpoints(Upstream *u, const EndpointSpec *specs, size_t n) {
         Endpoint *set[UPSTREAM_ENDPOINTS_MAX];
+        bool others_serve = upstream_ready(u) > 0;
         size_t n_set = 0;
         int r = 0;
 
@@ -247,7 +140,7 @@ int upstream_set_endpoints(Upstream *u, const EndpointSpec *specs, size_t n) {
                 r = take_or_make(&e, u, &specs[i]);
                 if (r < 0)
                         continue;
-                r = endpoint_update(e, &specs[i]);
+                r = endpoint_update(e, &specs[i], others_serve);
                 set[n_set++] = e;
         }
 
@@ -267,34 +160,53 @@ static bool was_tried(const Endpoint *e, const uint64_t *tried, size_t n_tried) 
         return false;
 }
 
-/* Which of the ready ones can take the request. round 0: those in good standing; round 1: those that refused
- * a moment ago too, as they are all there is. Returns the groups of the split that have one. */
-static uint32_t find_ready(
-                const Upstream *u,
-                BalancerCandidate *ret,
+/* Who can take a request. */
+typedef struct Scan {
+        BalancerCandidate candidates[UPSTREAM_ENDPOINTS_MAX];
+        uint32_t groups; /* of the split that have one */
+        unsigned n_good; /* in good standing, with or without room */
+        unsigned n_free; /* those that are available */
+        size_t last;     /* one of them */
+} Scan;
+
+/* forgiving: those that are out for a while too, as they are all there is. */
+static void scan(
+                Upstream *u,
                 const uint64_t *tried,
                 size_t n_tried,
-                int round,
-                uint64_t now_usec) {
-        uint32_t groups = 0;
-
+                bool forgiving,
+                uint64_t now_usec,
+                Scan *ret) {
+        ret->groups = 0;
+        ret->n_good = ret->n_free = 0;
         for (size_t i = 0; i < u->n_endpoints; i++) {
-                const Endpoint *e = u->endpoints[i];
+                Endpoint *e = u->endpoints[i];
                 bool has_share = u->split.n == 0 ||
                                  (e->split_group >= 0 && u->split.groups[e->split_group].share > 0);
+                bool good = e->state == ENDPOINT_READY && e->weight > 0 && has_share &&
+                            !was_tried(e, tried, n_tried) && (forgiving || !endpoint_is_out(e, now_usec));
 
-                ret[i] = (BalancerCandidate){
+                ret->candidates[i] = (BalancerCandidate){
                         .stats = &e->stats,
-                        .pending = e->pending,
+                        .pending = e->pending + e->elsewhere,
                         .weight = e->weight,
-                        .available = e->state == ENDPOINT_READY && e->weight > 0 && has_share &&
-                                     !was_tried(e, tried, n_tried) &&
-                                     (round > 0 || now_usec >= e->ejected_until_usec),
+                        .available = good && e->working < gradient_limit(&e->gradient),
                 };
-                if (ret[i].available && e->split_group >= 0)
-                        groups |= 1U << e->split_group;
+                ret->n_good += good;
+                if (!ret->candidates[i].available)
+                        continue;
+                ret->n_free++;
+                ret->last = i;
+                if (e->split_group >= 0)
+                        ret->groups |= 1U << e->split_group;
         }
-        return groups;
+}
+
+/* In good standing if there are any, else the others. */
+static void scan_all(Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec, Scan *ret) {
+        scan(u, tried, n_tried, false, now_usec, ret);
+        if (ret->n_good == 0)
+                scan(u, tried, n_tried, true, now_usec, ret);
 }
 
 /* One that systemd starts for us, if none is ready at all. The split is for those that run. */
@@ -314,37 +226,63 @@ static Endpoint *find_asleep(const Upstream *u, const uint64_t *tried, size_t n_
         return found;
 }
 
-Endpoint *upstream_pick(Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec) {
-        BalancerCandidate candidates[UPSTREAM_ENDPOINTS_MAX];
+/* Leaves in s those of the group whose turn it is. */
+static unsigned *choose_group(Upstream *u, const UpstreamWish *wish, Scan *s) {
+        int group = wish->sticky ? split_pick_for(&u->split, s->groups, wish->how.affinity)
+                                 : split_pick(&u->split, s->groups);
+
+        if (group < 0)
+                return &u->turn;
+        for (size_t i = 0; i < u->n_endpoints; i++)
+                s->candidates[i].available &= u->endpoints[i]->split_group == group;
+        return &u->split.groups[group].turn;
+}
+
+/* Affinity is not for who is new for a while, but for good. */
+static void start_slowly(Upstream *u, Scan *s, uint64_t now_usec) {
+        for (size_t i = 0; i < u->n_endpoints; i++) {
+                Endpoint *e = u->endpoints[i];
+                uint64_t age = now_usec > e->ready_usec ? now_usec - e->ready_usec : 0;
+
+                if (e->ready_usec == 0)
+                        continue;
+                s->candidates[i].weight *= balancer_slow_start(age);
+                if (age >= BALANCER_SLOW_START_USEC)
+                        e->ready_usec = 0;
+        }
+}
+
+Endpoint *upstream_pick(Upstream *u, const UpstreamWish *wish, uint64_t now_usec, bool *ret_full) {
         unsigned *turn;
         ssize_t k;
+        Scan s;
 
-        for (int round = 0; round < 2; round++) {
-                uint32_t groups = find_ready(u, candidates, tried, n_tried, round, now_usec);
+        assert(u);
+        assert(wish);
 
-                turn = &u->turn;
-                if (n_tried == 0 && groups != 0) {
-                        int group = split_pick(&u->split, groups);
-
-                        for (size_t i = 0; i < u->n_endpoints; i++)
-                                candidates[i].available &= u->endpoints[i]->split_group == group;
-                        turn = &u->split.groups[group].turn;
-                }
-                k = balancer_pick(candidates, u->n_endpoints, turn, now_usec);
-                if (k >= 0)
-                        return u->endpoints[k];
+        *ret_full = false;
+        scan_all(u, wish->tried, wish->n_tried, now_usec, &s);
+        if (s.n_good == 0)
+                return find_asleep(u, wish->tried, wish->n_tried, now_usec);
+        if (s.n_free == 0) {
+                *ret_full = true;
+                return NULL;
         }
-        return find_asleep(u, tried, n_tried, now_usec);
+        if (s.n_free == 1 && s.groups == 0)
+                return u->endpoints[s.last];
+
+        turn = wish->n_tried == 0 && s.groups != 0 ? choose_group(u, wish, &s) : &u->turn;
+        if (wish->how.kind != BALANCER_AFFINITY)
+                start_slowly(u, &s, now_usec);
+        k = balancer_pick(&wish->how, s.candidates, u->n_endpoints, turn, now_usec);
+        return k >= 0 ? u->endpoints[k] : NULL;
 }
 
 bool upstream_has_endpoint(Upstream *u, const uint64_t *tried, size_t n_tried, uint64_t now_usec) {
-        BalancerCandidate candidates[UPSTREAM_ENDPOINTS_MAX];
+        Scan s;
 
-        (void) find_ready(u, candidates, tried, n_tried, 1, now_usec);
-        for (size_t i = 0; i < u->n_endpoints; i++)
-                if (candidates[i].available)
-                        return true;
-        return find_asleep(u, tried, n_tried, now_usec) != NULL;
+        scan_all(u, tried, n_tried, now_usec, &s);
+        return s.n_free > 0 || (s.n_good == 0 && find_asleep(u, tried, n_tried, now_usec) != NULL);
 }
 
 bool upstream_is_waking(const Upstream *u) {
@@ -363,7 +301,7 @@ unsigned upstream_ready(const Upstream *u) {
 }
 
 void upstream_earn_retry(Upstream *u) {
-        u->retry_tokens += RETRY_SHARE;
+        u->retry_tokens += u->gateway->protection.retry_share;
         if (u->retry_tokens > RETRY_TOKENS_MAX)
                 u->retry_tokens = RETRY_TOKENS_MAX;
 }

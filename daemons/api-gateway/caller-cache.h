@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Who has shown what: credentials that were verified
+ *
+ * A token or API key is known by its SHA-256, never by itself. A good one gives its Caller until it ends,
+ * for CALLER_CACHE_GOOD_SEC at most; a bad one is remembered for CALLER_CACHE_BAD_SEC, so that repeating it
+ * costs a hash and no signature. Both tables have a fixed size and replace what ends first among the few
+ * places an entry may take.
+ */
+
+#include "api-gateway/caller.h"
+#include "libmam/auth/digest.h"
+
+typedef struct CallerCache CallerCache;
+typedef struct CredentialDigest CredentialDigest;
+
+#define CALLER_CACHE_GOOD_SEC 60U
+#define CALLER_CACHE_BAD_SEC  10U
+
+struct CredentialDigest {
+        uint8_t bytes[MAM_SHA256_SIZE];
+};
+
+int caller_cache_new(CallerCache **ret);
+CallerCache *caller_cache_free(CallerCache *k);
+MAM_DEFINE_CLEANUP(CallerCache, caller_cache_free);
+
+/* 0, or -ENOMEM. */
+int caller_cache_digest(CallerCache *k, CredentialDigest *ret, const void *data, size_t size);
+/* Borrowed, or NULL. */
+Caller *caller_cache_find(CallerCache *k, const CredentialDigest *d, uint64_t now_sec);
+bool caller_cache_is_bad(const CallerCache *k, const CredentialDigest *d, uint64_t now_sec);
+/* Takes another reference. */
+void caller_cache_keep(CallerCache *k, const CredentialDigest *d, Caller *c, uint64_t now_sec);
+void caller_cache_keep_bad(CallerCache *k, const CredentialDigest *d, uint64_t now_sec);
+/* Who was bad may be good now. */
+void caller_cache_forget_bad(CallerCache *k);
+/* All of those that match; match NULL: all, and the bad ones too. */
+void caller_cache_drop(CallerCache *k, bool (*match)(const Caller *c, void *userdata), void *userdata);
