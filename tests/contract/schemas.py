@@ -66,6 +66,97 @@ HEALTH = {
     "successThreshold": (2, 101),
 }
 
+# The same for each key of an object in "routes"; the prefix comes on top where there is no path.
+ROUTE = {
+    "prefix": ("/things/{id}", "things"),
+    "path": ("/things/{id}/{rest...}", "/things/{id"),
+    "host": ("*.example.com", "example.com:80"),
+    "methods": (["GET", "PUT"], ["get"]),
+    "headers": ({"X-Canary": "1", "X-Any": True}, {"X Canary": "1"}),
+    "version": (2, 0),
+    "timeout": ("500ms", "soon"),
+    "retries": (1, 4),
+    "bodyLimit": ("1Mi", -1),
+    "rateLimit": ("slow", 5),
+    "auth": ({"anonymous": False, "roles": ["admin"], "scopes": ["tasks"]}, {"roles": "admin"}),
+    "sticky": ("subject", "always"),
+    "mirror": ({"service": "echo", "percent": 0.5}, {"percent": 5}),
+    "rewrite": ("/v2/{id}", "v2"),
+    "encodedSlash": (True, "yes"),
+    "requestHeaders": ({"set": {"X-A": "1"}, "add": {"X-B": "2"}, "remove": ["X-C"]}, {"set": {"X A": "1"}}),
+    "responseHeaders": ({"set": {"X-A": "1"}, "remove": ["Server"]}, {"remove": "Server"}),
+    "deprecated": ("2026-01-31", "yesterday"),
+    "sunset": ("2027-01-31T12:00:00Z", 2027),
+    "successor": ("/api/v2/things", "../v2"),
+    "maintenance": ({"retryAfter": "10min", "message": "Soon.", "roles": ["admin"]}, "yes"),
+    "fault": ({"delay": "200ms", "delayPercent": 10, "abort": 503, "abortPercent": 1.5}, {"abort": 200}),
+}
+
+# The same for each section of "gateway": {"section": {"key": (good, wrong)}}; a key that is a value itself stands for itself.
+GATEWAY = {
+    "allowFaults": (True, "yes"),
+    "auth": {
+        "required": (False, "no"),
+        "issuers": ([{"issuer": "https://idp.example", "audience": "mam", "jwksUrl": "https://idp.example/jwks", "rolesClaim": "realm_access.roles", "projectsClaim": "p",
+                      "roles": ["ops"], "refresh": "10min", "clockSkew": 0}], [{"issuer": "https://idp.example", "audience": "mam", "jwksFile": "keys.json"}]),
+        "certificates": ([{"name": "robot", "fingerprint": "ab:" * 31 + "AB", "roles": ["ops"], "scopes": ["x"]}], [{"name": "robot", "fingerprint": "abc"}]),
+        "roles": ({"viewer": ["GET /api/v1/projects/{project}/...", "/x", "* /y/*/z"], "nothing": []}, {"viewer": ["GET api"]}),
+        "scopes": ({"read": ["GET,HEAD /..."]}, {"read": "GET /..."}),
+        "tokens": ({"enabled": True, "accessLifetime": "1min", "refreshLifetime": "90d", "sessionsPerSubject": 1}, {"sessionsPerSubject": 0}),
+        "introspect": (["ops"], []),
+        "audit": ("all", "some"),
+        "auditRate": (1, 0),
+    },
+    "callers": ({"billing": ["things", "GET,POST stores/api/v1/x/...", "* others/"]}, {"billing": ["get things"]}),
+    "graphql": {
+        "enabled": (False, "no"),
+        "introspection": (False, 0),
+        "anonymous": (True, 1),
+        "maxSize": ("128Ki", 100),
+        "maxDepth": (20, 65),
+        "maxFields": (5000, 0),
+        "maxAliases": (1, 20001),
+        "maxRequests": (1000, 10001),
+        "timeout": ("90s", 601),
+    },
+    "tracing": {
+        "endpoint": ("https://collector.example:4318/v1/traces", "collector:4318"),
+        "sample": (12.5, 101),
+    },
+    "compression": {
+        "enabled": (False, "no"),
+        "codings": (["gzip"], ["deflate"]),
+        "minSize": ("4Ki", -1),
+        "types": (["text/*", "application/json"], ["json"]),
+    },
+    "accessLog": {
+        "format": ("json", "xml"),
+        "rate": (0, -1),
+    },
+    "tls": {
+        "port": (8443, 0),
+        "minVersion": ("1.3", 1.3),
+        "clientCertificates": ("request", "optional"),
+        "clientCa": ("/etc/ssl/ca.pem", "ca.pem"),
+        "defaultCertificate": ("example.org", "../x"),
+    },
+    "websocket": {
+        "max": (0, -1),
+        "maxPerCaller": (1, 0),
+        "idleTimeout": ("1h", 0),
+    },
+    "limits": {
+        "rates": ({"few": {"requests": 5, "per": "1min", "burst": 10, "by": ["claim:tenant", "route"], "everywhere": True}}, {"few": {"requests": 0}}),
+        "shared": (False, "no"),
+        "concurrency": ({"adaptive": False, "max": 10}, {"max": 0}),
+        "queue": ({"max": 0, "wait": "100ms"}, {"max": 16385}),
+        "breaker": ({"failures": 0, "open": "500ms"}, {"failures": 101}),
+        "retryBudget": (0, 101),
+        "clientDeadlines": (False, 1),
+        "slowClients": (0, -1),
+    },
+}
+
 # The same for each key that a service can have.
 SERVICE = {
     "name": ("Echo", 5),
@@ -81,7 +172,9 @@ SERVICE = {
     "scaling": ({key: good for key, (good, _) in SCALING.items()}, {"horizontal": True}),
     "dependencies": ([], "redis"),
     "environment": ({"A": "b"}, {"1A": "b"}),
-    "routes": (["/echo"], ["/echo/"]),
+    "routes": (["/echo", {"path": "/echo/{id}", "methods": ["GET"]}], ["/echo/"]),
+    "protocol": ("h2c", "http3"),
+    "balancing": ("turns", "random"),
     "exec": (["/bin/cat"], []),
     "user": ("nobody", "root"),
     "socket": (True, "yes"),
@@ -128,11 +221,37 @@ def main():
             said = problems({}, bad)
             check(any(f": echo.{section}.{key}: " in line and line.startswith("error: ") for line in said), f"the loader refuses a wrong {section}.{key}", said)
 
+    route = schemas["services"]["$defs"]["route"]["properties"]
+    check(set(route) == set(ROUTE), "every key of a route has its case here", set(route) ^ set(ROUTE))
+    rates = {"gateway": {"limits": {"rates": {"slow": {"requests": 5}}}}}
+    base = {key: values[0] for key, values in ROUTE.items() if key != "path"}
+    for key, (right, wrong) in ROUTE.items():
+        without = {k: v for k, v in base.items() if key != "path" or k != "prefix"}
+        for value, taken in ((right, True), (wrong, False)):
+            document = {"echo": {**good, "routes": [{**without, key: value}]}}
+            check((not list(validators["services"].iter_errors(document))) == taken, f"the schema {'takes' if taken else 'refuses'} a route with {key} {json.dumps(value)[:40]}")
+            said = [line for line in problems(rates, document) if line.startswith("error: ")]
+            check(not said if taken else any(f": echo.routes.0.{key}" in line for line in said), f"the loader {'takes' if taken else 'refuses'} a route with {key} {json.dumps(value)[:40]}", said)
+
+    # Every key of "gateway" by itself: a right value and a wrong one.
+    known = schemas["microservices"]["properties"]["gateway"]["properties"]
+    check(set(known) == set(GATEWAY), "every section of gateway has its cases here", set(known) ^ set(GATEWAY))
+    for section, cases in GATEWAY.items():
+        if isinstance(cases, dict):
+            check(set(known[section]["properties"]) == set(cases), f"every key of gateway.{section} has its case here", set(known[section]["properties"]) ^ set(cases))
+        for key, (right, wrong) in (cases if isinstance(cases, dict) else {None: cases}).items():
+            name = f"gateway.{section}" + (f".{key}" if key else "")
+            for value, taken in ((right, True), (wrong, False)):
+                document = {"gateway": {section: {key: value} if key else value}}
+                check((not list(validators["microservices"].iter_errors(document))) == taken, f"the schema {'takes' if taken else 'refuses'} {name} {json.dumps(value)[:40]}")
+                said = problems(document, {})
+                check(not said if taken else any(f": {name}" in line and line.startswith("error: ") for line in said), f"the loader {'takes' if taken else 'refuses'} {name} {json.dumps(value)[:40]}", said)
+
     # Every key of microservices.json with a value of its type; then one key too many in each place.
     samples = {"boolean": True, "integer": 5, "string": "none"}
     full = {}
     for section, schema in schemas["microservices"]["properties"].items():
-        if "properties" in schema:
+        if "properties" in schema and section != "gateway":
             full[section] = {k: samples.get(v.get("type", "string")) for k, v in schema["properties"].items()}
     full["external"] = {"postgresql": "host=db.example", "redis": "redis://cache.example:6379"}
     full["registry"].update(token="credential:registry.token", url="http://localhost:5000")

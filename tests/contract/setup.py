@@ -30,6 +30,7 @@ class Place:
     def __init__(self, folder):
         self.config, self.state, self.store = (os.path.join(folder, n) for n in ("config", "state", "store"))
         shutil.copytree(os.path.join(source, "config"), self.config, ignore=shutil.ignore_patterns("*.schema.json", "meson.build"))
+        os.mkdir(os.path.join(self.config, "tls"))  # as systemd-tmpfiles does
         self.env = {**os.environ, "SYSTEMD_CREDENTIAL_SECRET": os.path.join(folder, "host-key")}
 
     def run(self):
@@ -109,7 +110,7 @@ def main():
         p = Place(folder)
         result = p.run()
         check(result.returncode == 0, "the first run succeeds", result.stdout)
-        check(sorted(os.listdir(p.store)) == ["mam.jwt.key", "mam.redis.project-manager", "mam.redis.replication", "mam.registry.token"],
+        check(sorted(os.listdir(p.store)) == ["mam.gateway.key", "mam.jwt.key", "mam.keys.secret", "mam.redis.api-gateway", "mam.redis.project-manager", "mam.redis.replication", "mam.registry.token", "mam.tls.tickets"],
               "it makes the credentials that are needed", os.listdir(p.store))
         check(all(stat.S_IMODE(os.stat(os.path.join(p.store, f)).st_mode) == 0o600 for f in os.listdir(p.store)),
               "only root can read them")
@@ -119,7 +120,8 @@ def main():
         check(p.secret("mam.jwt.key").startswith(b"-----BEGIN PRIVATE KEY-----"), "the signing key is PKCS#8")
         with open(os.path.join(p.state, "keys/jwks.json"), encoding="utf-8") as f:
             jwks = json.load(f)
-        check(jwks["keys"][0]["kty"] == "OKP" and "d" not in jwks["keys"][0], "its public half, and no more, is in jwks.json", jwks)
+        check([k["kty"] for k in jwks["keys"]] == ["OKP"] * 2 and all("d" not in k for k in jwks["keys"]), "the public halves, and no more, are in jwks.json", jwks)
+        check([k.get("mam-owner") for k in jwks["keys"]] == [None, "api-gateway"], "one is the manager's, one the gateways'", jwks)
         mode = stat.S_IMODE(os.stat(os.path.join(p.state, "keys/jwks.json")).st_mode)
         check(mode == 0o644, "everybody can read that", oct(mode))
         kept = sorted(os.listdir(os.path.join(p.state, "config")))
@@ -172,6 +174,13 @@ def main():
         os.unlink(os.path.join(p.state, "keys/jwks.json"))
         p.run()
         check(os.path.exists(os.path.join(p.state, "keys/jwks.json")), "a lost public key is made anew with its pair")
+        os.unlink(os.path.join(p.store, "mam.gateway.key"))
+        with open(os.path.join(p.state, "keys/jwks.json"), encoding="utf-8") as f:
+            before = json.load(f)["keys"]
+        p.run()
+        with open(os.path.join(p.state, "keys/jwks.json"), encoding="utf-8") as f:
+            after = json.load(f)["keys"]
+        check(len(after) == 2 and after[0] == before[0] and after[1] != before[1], "so is a lost private one of the gateways, and only that", after)
         shutil.rmtree(p.config)
         result = p.run()
         check(result.returncode == 0, "without a configuration there is nothing to do", result.stdout)

@@ -55,6 +55,10 @@ access_call() {
     Manager1.Deploy) echo "$MANAGER Deploy sa{sv}t $TARGET 1 version s access-test 0" ;;
     Manager1.Chaos) echo "$MANAGER Chaos ssutt latency $TARGET 1 1000000 0" ;;
     Manager1.IssueToken) echo "$MANAGER IssueToken sastt someone 1 viewer 60000000 0" ;;
+    Manager1.CreateKey) echo "$MANAGER CreateKey ssasastt access someone 0 0 60000000 0" ;;
+    Manager1.ListKeys) echo "$MANAGER ListKeys" ;;
+    Manager1.RotateKey) echo "$MANAGER RotateKey stt $KEY 0 0" ;;
+    Manager1.RevokeKey) echo "$MANAGER RevokeKey st $KEY 0" ;;
     Job1.Cancel) echo "org.manageragent.Manager1 $JOB org.manageragent.Job1 Cancel" ;;
     Rollout1.*) echo "org.manageragent.Manager1 $ROLLOUT org.manageragent.Rollout1 ${1#*.}" ;;
     *) fail "the API has a method $1 that names an action and that this test does not know" ;;
@@ -85,6 +89,8 @@ polkit.addRule(function(action, subject) {
 });
 JS
   user_make plain
+  KEY=$(mamctl key create access)
+  KEY=${KEY:4:16}
   JOB=$(bus Chaos ssutt latency redis 1 600000000 0 | cut -d'"' -f2)
   ROLLOUT=$(bus Deploy 'sa{sv}t' project-manager 3 version s access strategy s canary pause_usec t 600000000 0 | cut -d'"' -f2)
   # shellcheck disable=SC2016
@@ -119,7 +125,7 @@ JS
 
   TARGET=project-manager
   # What ends the others comes first; each call is made by who may do just this.
-  for call in Pause Resume Abort Cancel SetAutoscaling SetLimits Scale Init Start IssueToken Deploy Chaos Restart Stop; do
+  for call in Pause Resume Abort Cancel SetAutoscaling SetLimits Scale Init Start IssueToken CreateKey ListKeys RotateKey RevokeKey Deploy Chaos Restart Stop; do
     read -r interface method action < <("$here/actions.py" | grep " $call ")
     if [[ $call == Deploy || $call == Chaos ]]; then
       eventually 60 sh -c "busctl call $MANAGER GetRollout s project-manager 2>&1 | grep -q 'no rollout\|No rollout\|NoSuchRollout'"
