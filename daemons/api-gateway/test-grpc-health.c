@@ -131,6 +131,7 @@ static void check_status(
         _cleanup_(mam_http_call_freep) MamHttpCall *call = begin(c, p, method, message, size, token);
         char line[64];
 
+        ASSERT_TRUE(call);
         RUN_UNTIL(&c->f, p->a.ended);
         ASSERT_EQ(p->a.error, 0);
         ASSERT_EQ(p->a.status, 200);

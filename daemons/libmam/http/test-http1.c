@@ -374,7 +374,7 @@ TEST(refuses_what_is_doubtful_byte_by_byte) {
 }
 
 TEST(bounds_extensions_and_trailers) {
-        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT, request = MAM_BUFFER_INIT;
+        _cleanup_(mam_buffer_done) MamBuffer request = MAM_BUFFER_INIT;
         static const struct {
                 const char *before, *piece, *after;
                 unsigned n;
