@@ -88,9 +88,16 @@ static void list_free(char ***list) {
 
 /* The key, or NULL with *error set. */
 static ApiKey *find(Manager *m, const char *id, sd_bus_error *error) {
-        ApiKey *key = keys_find(m->keys, id);
+        bool several;
+        ApiKey *key = keys_find_called(m->keys, id, &several);
 
-        if (!key)
+        if (several)
+                (void) sd_bus_error_setf(
+                                error,
+                                MAM_BUS_ERROR_NO_SUCH_KEY,
+                                "There are several keys '%.64s': say which one by its id",
+                                id);
+        else if (!key)
                 (void) sd_bus_error_setf(error, MAM_BUS_ERROR_NO_SUCH_KEY, "There is no key '%.64s'", id);
         return key;
 }

@@ -53,6 +53,20 @@ ApiKey *keys_find(const Keys *k, const char *id) {
         return NULL;
 }
 
+ApiKey *keys_find_called(const Keys *k, const char *id_or_name, bool *ret_several) {
+        ApiKey *found = keys_find(k, id_or_name);
+
+        *ret_several = false;
+        for (size_t i = 0; !found && i < k->n_keys; i++) {
+                if (strcmp(k->keys[i]->name, id_or_name) != 0)
+                        continue;
+                for (size_t n = i + 1; n < k->n_keys; n++)
+                        *ret_several = *ret_several || strcmp(k->keys[n]->name, id_or_name) == 0;
+                found = k->keys[i];
+        }
+        return *ret_several ? NULL : found;
+}
+
 /* ---- what may be asked for ---- */
 
 /* What may stand in a header of the gateway's and in a log line. */

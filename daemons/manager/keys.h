@@ -63,6 +63,8 @@ int keys_new(Keys **ret, const char *path, const char **ret_problem);
 Keys *keys_free(Keys *k);
 MAM_DEFINE_CLEANUP(Keys, keys_free);
 ApiKey *keys_find(const Keys *k, const char *id);
+/* The same, or the only one of that name. NULL: there is none, or *ret_several. */
+ApiKey *keys_find_called(const Keys *k, const char *id_or_name, bool *ret_several);
 /* false: *ret_reason is a literal. */
 bool key_request_is_valid(const KeyRequest *q, const char **ret_reason);
 

@@ -161,6 +161,24 @@ TEST(a_revoked_key_is_gone_and_use_is_counted) {
         fixture_done(&f);
 }
 
+TEST(a_key_answers_to_its_name_if_only_one_has_it) {
+        char text[MAM_API_KEY_TEXT_SIZE + 1];
+        bool several = true;
+        Fixture f;
+        ApiKey *one, *two;
+
+        fixture_setup(&f);
+        one = create(&f, "one", text);
+        two = create(&f, "two", text);
+        ASSERT_TRUE(keys_find_called(f.keys, "two", &several) == two && !several);
+        ASSERT_TRUE(keys_find_called(f.keys, one->id, &several) == one && !several);
+        ASSERT_TRUE(!keys_find_called(f.keys, "three", &several) && !several);
+        (void) create(&f, "two", text);
+        ASSERT_TRUE(!keys_find_called(f.keys, "two", &several) && several);
+        ASSERT_TRUE(keys_find_called(f.keys, two->id, &several) == two && !several);
+        fixture_done(&f);
+}
+
 TEST(what_cannot_be_stored_does_not_happen) {
         static char *none[] = { NULL };
         KeyRequest q = { .name = "x", .subject = "", .roles = none, .scopes = none };

@@ -45,13 +45,15 @@ static const struct {
         const char *section, *key, *message;
 } not_yet[] = {
         { "networking", "serviceMesh", "mam does not act on this yet: services meet over local sockets" },
-        { "networking", "loadBalancer", "mam does not act on this: its own gateway balances" },
+        { "networking",
+          "loadBalancer",
+          "mam does not act on this: its own gateway balances; mamctl export nginx makes a configuration for an nginx in front" },
         { "networking", "dns", "only mam's registry answers DNS: \"consul\", with registry.enabled" },
         { "monitoring",
           "prometheus",
           "each replica serves /metrics; only with registry.enabled does Prometheus find them all in one place" },
         { "monitoring", "grafana", "mam does not act on this yet: it brings no dashboards" },
-        { "monitoring", "jaeger", "mam does not act on this yet: traces are passed on and not exported" },
+        { "monitoring", "jaeger", "mam does not act on this: gateway.tracing.endpoint says where spans go" },
         { "monitoring", "elasticsearch", "mam does not act on this: logs are in the journal" },
 };
 
