@@ -141,6 +141,10 @@ spread() {
     tr -d '\r' | sed -n 's/^Replica: //p' | sort -u | wc -l
 }
 
+spreads_to() {
+  [[ $(spread "$1") == "$2" ]]
+}
+
 # rolled SERVICE PATH VERSION: a new revision, and not one request that fails meanwhile.
 rolled() {
   local client unit
@@ -161,7 +165,8 @@ test_nginx_lives_as_a_service() {
   foreign_life web $((64 * 1024 * 1024))
   equal "$(api GET /web/hello)" "from nginx"
   mamctl scale web 3
-  equal "$(spread /web/hello)" 3 "replicas that the gateway used"
+  # Who has just come begins with a tenth of its share.
+  eventually 30 spreads_to /web/hello 3
   equal "$(http_status GET /web/hello)" 401 "without a token"
   mamctl scale web 2
   rolled web /web/hello 2

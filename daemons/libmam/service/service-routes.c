@@ -25,6 +25,7 @@ typedef struct Template {
 } Template;
 
 struct MamRouter {
+        uint32_t sizes; /* bit n: there is a template of n segments */
         size_t n_templates;
         Template templates[MAM_ROUTER_ROUTES_MAX];
 };
@@ -93,6 +94,8 @@ int mam_router_new(MamRouter **ret, const MamRoute *const *tables, size_t n_tabl
                         r = template_init(&router->templates[router->n_templates++], route);
                         if (r < 0)
                                 return r;
+                        router->sizes |= UINT32_C(1)
+                                         << router->templates[router->n_templates - 1].n_segments;
                 }
 
         *ret = MAM_TAKE(router);
@@ -173,6 +176,16 @@ static void match_parameters(MamRouteMatch *m, const Template *t, const char *co
                 }
 }
 
+/* Whether some template is as long as the path: a look at each of its bytes, and no more. In the gateway all
+ * requests come through here that are for others. */
+static bool has_size(const MamRouter *router, const char *path) {
+        unsigned n = 0;
+
+        for (const char *p = path; *p; p++)
+                n += *p == '/';
+        return n <= MAM_ROUTER_SEGMENTS_MAX && (router->sizes & UINT32_C(1) << n) != 0;
+}
+
 int mam_router_match(const MamRouter *router, const char *method, const char *path, MamRouteMatch *m) {
         const char *segments[MAM_ROUTER_SEGMENTS_MAX];
         const Template *best = NULL;
@@ -185,6 +198,8 @@ int mam_router_match(const MamRouter *router, const char *method, const char *pa
         assert(m);
 
         *m = (MamRouteMatch){ 0 };
+        if (!has_size(router, path))
+                return MAM_ROUTER_NO_PATH;
         r = path_split(path, &m->text, segments, &n);
         if (r != MAM_ROUTER_FOUND)
                 return r;
