@@ -10,6 +10,7 @@
 #include "libmam/http/http-server.h"
 #include "libmam/util/buffer.h"
 #include "libmam/util/test.h"
+#include "libmam/util/time.h"
 
 #define BIG_SIZE 2097152U
 
@@ -37,10 +38,14 @@ typedef struct Answer {
         char trailer[64], field[64];
 } Answer;
 
-#define RUN_UNTIL(f, condition)                                             \
-        do {                                                                \
-                while (!(condition))                                        \
-                        ASSERT_TRUE(sd_event_run((f)->event, 3000000) > 0); \
+/* Not that the loop must have something to do meanwhile: what was sent over TCP may be on its way to us. */
+#define RUN_UNTIL(f, condition)                                                      \
+        do {                                                                         \
+                uint64_t _end = mam_now_monotonic() + 30 * MAM_USEC_PER_SEC;         \
+                while (!(condition)) {                                               \
+                        ASSERT_TRUE(mam_now_monotonic() < _end);                     \
+                        ASSERT_OK(sd_event_run((f)->event, 20 * MAM_USEC_PER_MSEC)); \
+                }                                                                    \
         } while (0)
 
 typedef enum Peer {
