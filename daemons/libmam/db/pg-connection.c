@@ -131,6 +131,8 @@ static int connection_prepare(MamPgConnection *c, const MamPgStatement *statemen
         char name[64];
         int r;
 
+        if (!statement->name)
+                return 0;
         r = mam_pg_plan_get(c, statement, &plan);
         if (r < 0)
                 return r;
@@ -159,6 +161,18 @@ static int connection_send_step(MamPgConnection *c, const MamPgQueryStep *step) 
         const MamPgPlan *plan = mam_pg_plan_find(c, step->statement);
         char name[64];
 
+        if (!step->statement->name)
+                return PQsendQueryParams(
+                                       c->link.conn,
+                                       step->statement->sql,
+                                       (int) step->n_parameters,
+                                       NULL,
+                                       step->parameters,
+                                       NULL,
+                                       NULL,
+                                       0)
+                                       ? 0
+                                       : -ECONNRESET;
         assert(plan);
 
         mam_pg_plan_name(name, sizeof(name), plan);

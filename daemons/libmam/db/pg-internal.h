@@ -97,8 +97,9 @@ typedef enum MamPgQueryKind {
 } MamPgQueryKind;
 
 typedef struct MamPgQueryStep {
-        const MamPgStatement *statement; /* borrowed: statements are static */
-        const char **parameters;         /* into the query's own memory */
+        const MamPgStatement *statement; /* borrowed, as statements are static; or own */
+        MamPgStatement own;              /* without a name; its text is in the query's own memory */
+        const char **parameters;         /* likewise */
         unsigned n_parameters;
 } MamPgQueryStep;
 

@@ -32,7 +32,7 @@ static MamPgPlan *plan_slot(MamPgPlan *plans, size_t n_allocated, const MamPgSta
 MamPgPlan *mam_pg_plan_find(const MamPgConnection *c, const MamPgStatement *statement) {
         MamPgPlan *plan;
 
-        if (c->n_plans_allocated == 0)
+        if (c->n_plans_allocated == 0 || !statement->name)
                 return NULL;
         plan = plan_slot(c->plans, c->n_plans_allocated, statement);
         return plan->statement ? plan : NULL;

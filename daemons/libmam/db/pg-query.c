@@ -22,6 +22,8 @@ static size_t steps_size(const MamPgStep *steps, size_t n_steps) {
         size_t size = 0;
 
         for (size_t i = 0; i < n_steps; i++) {
+                if (!steps[i].statement->name)
+                        size += strlen(steps[i].statement->sql) + 1;
                 for (size_t j = 0; j < steps[i].n_parameters; j++) {
                         size += sizeof(char *);
                         if (steps[i].parameters[j])
@@ -55,6 +57,13 @@ static void steps_copy(MamPgQueryStep *to, const MamPgStep *steps, size_t n_step
                         *pointers++ = value ? text : NULL;
                         if (value)
                                 text = stpcpy(text, value) + 1;
+                }
+
+                if (!steps[i].statement->name) {
+                        to[i].own = *steps[i].statement;
+                        to[i].own.sql = text;
+                        to[i].statement = &to[i].own;
+                        text = stpcpy(text, steps[i].statement->sql) + 1;
                 }
         }
 }
@@ -103,6 +112,8 @@ int mam_pg_query_new(
         for (size_t i = 0; i < n_steps; i++) {
                 if (!steps[i].statement->idempotent)
                         q->idempotent = false;
+                if (!steps[i].statement->name)
+                        q->alone = true; /* nobody else shall fail with it */
         }
 
         *ret = q;

@@ -5,13 +5,14 @@
  * PostgreSQL: an asynchronous pool of prepared, pipelined connections
  *
  * One pool per process. A MamPgQuery is one statement; a MamPgTransaction pins a connection for several.
- * Statements are static and prepared once per connection on first use. All parameters and results are text
- * format. Callbacks run from the event loop, never from within the call that started them. Freeing a query
- * cancels the interest in its result (the statement itself may still run). A caller that passes ret owns the
- * query and frees it, whether before, in or after its callback; with ret NULL the pool frees it.
- * mam_pg_free() answers what is still open with -ECANCELED; it may be called from a callback. Independent
- * queries may overtake each other. A host name in conninfo is resolved by libpq, which blocks: give socket
- * folders or addresses (hostaddr). PGresult stays inside db/.
+ * Statements are static and prepared once per connection on first use, but for those without a name, which
+ * are copied and sent as they are: for what is made of a request, such as a search. All parameters and
+ * results are text format. Callbacks run from the event loop, never from within the call that started them.
+ * Freeing a query cancels the interest in its result (the statement itself may still run). A caller that
+ * passes ret owns the query and frees it, whether before, in or after its callback; with ret NULL the pool
+ * frees it. mam_pg_free() answers what is still open with -ECANCELED; it may be called from a callback.
+ * Independent queries may overtake each other. A host name in conninfo is resolved by libpq, which blocks:
+ * give socket folders or addresses (hostaddr). PGresult stays inside db/.
  */
 
 #include <stdbool.h>
@@ -29,7 +30,7 @@ typedef struct MamPgResult MamPgResult;
 #define MAM_PG_PARAMETERS_MAX 32U
 
 typedef struct MamPgStatement {
-        const char *name; /* unique in the process */
+        const char *name; /* unique in the process; NULL: not prepared */
         const char *sql;  /* with $1… */
         bool idempotent;  /* may be sent again when the connection broke with its outcome unknown */
 } MamPgStatement;

@@ -251,6 +251,28 @@ TEST(an_error_in_a_burst_hits_only_its_own_query) {
         fixture_done(&f);
 }
 
+/* Its text is gone before it is sent; a wrong one beside it hurts nobody else. */
+TEST(a_statement_without_a_name_is_copied) {
+        char sql[64] = "SELECT $1::integer * 2, $2::text", wrong[64] = "SELECT nonsense";
+        const MamPgStatement made = { .sql = sql, .idempotent = true };
+        const MamPgStatement bad = { .sql = wrong, .idempotent = true };
+        const char *const parameters[] = { "21", "twice" };
+        Fixture f;
+
+        fixture_setup(&f, &(MamPgOptions){ .size = 1 });
+        ask(&f, &select_one, "1", "before");
+        ASSERT_OK(mam_pg_query(f.pg, NULL, &bad, NULL, 0, on_answer, &f));
+        ask(&f, &select_one, "2", "behind");
+        ASSERT_OK(mam_pg_query(f.pg, NULL, &made, parameters, 2, on_answer, &f));
+        memset(sql, 'x', sizeof(sql));
+        memset(wrong, 'x', sizeof(wrong));
+        RUN_UNTIL(&f, f.n_done == 4);
+        ASSERT_EQ(f.n_ok, 3);
+        ASSERT_EQ(f.value, 42);
+        ASSERT_STREQ(f.text, "twice");
+        fixture_done(&f);
+}
+
 TEST(upserts_beside_a_failing_query_are_kept) {
         Fixture f;
         char id[12];
