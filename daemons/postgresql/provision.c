@@ -140,6 +140,29 @@ static int provision_database(Provision *p) {
         return r;
 }
 
+/* What services may use, in a schema that none of them owns; each copes without (some distributions package
+ * them apart). */
+static int provision_extensions(Provision *p) {
+        static const char *const names[] = { "pg_trgm" };
+        char sql[128];
+        int r;
+
+        r = execute(p, "CREATE SCHEMA IF NOT EXISTS extensions");
+        if (r >= 0)
+                r = execute(p, "GRANT USAGE ON SCHEMA extensions TO PUBLIC");
+        for (size_t i = 0; r >= 0 && i < MAM_ELEMENTSOF(names); i++) {
+                r = exists(p, "SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = $1", names[i]);
+                if (r <= 0)
+                        continue;
+                (void) snprintf(sql,
+                                sizeof(sql),
+                                "CREATE EXTENSION IF NOT EXISTS %s SCHEMA extensions",
+                                names[i]);
+                r = execute(p, sql);
+        }
+        return r;
+}
+
 static void ignore_notice(void *userdata, const PGresult *result) {
 }
 
@@ -166,6 +189,8 @@ int provision(const Cluster *c, const Settings *s, char *why, size_t why_size) {
         p.conn = conn;
         (void) PQsetNoticeReceiver(conn, ignore_notice, NULL);
         r = execute(&p, "REVOKE ALL ON SCHEMA public FROM PUBLIC");
+        if (r >= 0)
+                r = provision_extensions(&p);
         if (r < 0)
                 return r;
 

@@ -194,6 +194,17 @@ TEST(it_creates_serves_provisions_and_serves_again) {
         query(&f, "postgres", "mam", "SET ROLE other; CREATE TABLE other.t (n integer)", answer);
         ASSERT_STREQ(answer, "CREATE TABLE");
 
+        /* what services may use, but not change */
+        query(&f,
+              "postgres",
+              "mam",
+              "SELECT count(*) = (SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm') "
+              "FROM pg_extension WHERE extname = 'pg_trgm'",
+              answer);
+        ASSERT_STREQ(answer, "t");
+        query(&f, "postgres", "mam", "SET ROLE other; CREATE TABLE extensions.t (n integer)", answer);
+        ASSERT_TRUE(strstr(answer, "permission denied for schema extensions"));
+
         /* the kernel says that we are not mam-project-manager */
         query(&f, "project_manager", "mam", "SELECT 1", answer);
         ASSERT_TRUE(strstr(answer, "Peer authentication failed"));

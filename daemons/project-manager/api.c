@@ -72,7 +72,7 @@ static void on_list(Request *q, const MamPgResult *result) {
 }
 
 static int handle_list(MamHttpExchange *x, App *app, const Resource *resource) {
-        RequestList list;
+        _cleanup_(request_list_done) RequestList list = { 0 };
         StoreCall call;
         Request *q;
         int r;

@@ -199,6 +199,90 @@ bool field_is_choice(const char *value, const char *const *values) {
         return false;
 }
 
+int field_array_add(MamBuffer *array, const char *text) {
+        int r;
+
+        /* it is closed again each time, so it is whole at any time */
+        if (array->size == 0)
+                r = mam_buffer_append_string(array, "{\"");
+        else {
+                array->size--;
+                r = mam_buffer_append_string(array, ",\"");
+        }
+        for (const char *p = text; r >= 0 && *p; p++) {
+                if (*p == '"' || *p == '\\')
+                        r = mam_buffer_append(array, "\\", 1);
+                if (r >= 0)
+                        r = mam_buffer_append(array, p, 1);
+        }
+        return r < 0 ? r : mam_buffer_append_string(array, "\"}");
+}
+
+void field_set_done(FieldSet *s) {
+        mam_buffer_done(&s->array);
+}
+
+static bool is_repeated(json_object *list, size_t at, const char *text) {
+        for (size_t i = 0; i < at; i++) {
+                json_object *other = json_object_array_get_idx(list, i);
+
+                if (json_object_is_type(other, json_type_string) &&
+                    strcmp(json_object_get_string(other), text) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void read_element(
+                json_object *list,
+                size_t i,
+                const char *key,
+                const FieldRule *rule,
+                FieldSet *ret,
+                FieldErrors *e) {
+        json_object *element = json_object_array_get_idx(list, i);
+        const char *text = json_object_get_string(element);
+        size_t n;
+
+        if (!json_object_is_type(element, json_type_string)) {
+                field_error(e, key, "must hold strings only");
+                return;
+        }
+        n = count_characters(text);
+        if (n < rule->min || n > rule->max || strlen(text) != (size_t) json_object_get_string_len(element) ||
+            has_control(text, false) || text[0] == ' ' || (n > 0 && text[strlen(text) - 1] == ' '))
+                field_error(e,
+                            key,
+                            "element %zu must have %zu to %zu characters, without control characters or spaces around",
+                            i + 1,
+                            rule->min,
+                            rule->max);
+        else if (is_repeated(list, i, text))
+                field_error(e, key, "element %zu is there twice", i + 1);
+        else if (field_array_add(&ret->array, text) < 0)
+                field_error(e, key, "cannot be kept: out of memory");
+}
+
+void field_read_set(json_object *o, const char *key, const FieldRule *rule, FieldSet *ret, FieldErrors *e) {
+        json_object *list;
+
+        if (!json_object_object_get_ex(o, key, &list))
+                return;
+        ret->set = true;
+        if (list && !json_object_is_type(list, json_type_array)) {
+                field_error(e, key, "must be an array");
+                return;
+        }
+        if (list && json_object_array_length(list) > FIELD_SET_MAX) {
+                field_error(e, key, "must have at most %u elements", FIELD_SET_MAX);
+                return;
+        }
+        for (size_t i = 0; list && i < json_object_array_length(list); i++)
+                read_element(list, i, key, rule, ret, e);
+        if (ret->array.size == 0 && mam_buffer_append_string(&ret->array, "{}") < 0)
+                field_error(e, key, "cannot be kept: out of memory");
+}
+
 void field_read_choice(
                 json_object *o,
                 const char *key,

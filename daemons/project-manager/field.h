@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "libmam/json/json.h"
+#include "libmam/util/buffer.h"
 
 #define FIELD_ERRORS_MAX 16U
 
@@ -53,6 +54,19 @@ void field_read_choice(
                 FieldErrors *e);
 /* "YYYY-MM-DD" in the Gregorian calendar, from 0001 to 9999; nullable. */
 void field_read_date(json_object *o, const char *key, FieldText *ret, FieldErrors *e);
+/* A set of texts, such as labels: no two are the same. */
+#define FIELD_SET_MAX 32U
+
+typedef struct FieldSet {
+        bool set;
+        MamBuffer array; /* an array literal of PostgreSQL; "{}" also if the member is null */
+} FieldSet;
+
+void field_set_done(FieldSet *s);
+/* rule: of each of them. */
+void field_read_set(json_object *o, const char *key, const FieldRule *rule, FieldSet *ret, FieldErrors *e);
+/* Adds a text to an array literal of PostgreSQL, which begins as an empty buffer. */
+int field_array_add(MamBuffer *array, const char *text);
 /* known: NULL-terminated; read_only: likewise, named in the error as what they are. */
 void field_check_unknown(
                 json_object *o,

@@ -63,6 +63,28 @@ static int on_purge_timer(sd_event_source *source, uint64_t usec, void *userdata
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+/* Without an answer words with typos are not found, which is no reason not to serve. */
+static void on_trigrams(
+                MamPgQuery *q,
+                const MamPgResult *result,
+                int error,
+                const char *message,
+                void *userdata) {
+        App *app = userdata;
+        int r;
+
+        if (error == -ECANCELED)
+                return; /* ending */
+        app->has_trigrams = error >= 0 && *mam_pg_text(result, 0, 0) == 't';
+        if (!app->has_trigrams)
+                mam_info("Searches find no words with typos: %s",
+                         error < 0 ? message
+                                   : "the database lacks the extension pg_trgm in the schema \"extensions\"");
+        r = mam_service_ready(app->service);
+        if (r < 0)
+                mam_service_fail(app->service, r, "Cannot serve");
+}
+
 static void on_migrated(int error, const char *message, void *userdata) {
         App *app = userdata;
         int r;
@@ -85,9 +107,9 @@ static void on_migrated(int error, const char *message, void *userdata) {
                      "The schema \"%s\" is up to date",
                      schema());
 
-        r = mam_service_ready(app->service);
+        r = store_look_for_trigrams(&(StoreCall){ .pg = app->pg, .callback = on_trigrams, .userdata = app });
         if (r < 0)
-                mam_service_fail(app->service, r, "Cannot serve");
+                mam_service_fail(app->service, r, "Cannot look at the database");
 }
 
 static void teardown(void *userdata) {

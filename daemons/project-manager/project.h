@@ -4,11 +4,12 @@
 /*
  * Projects and tasks: what they are made of, and what of it a client may set. Pure functions.
  *
- * A draft is what a body asks for; its texts are borrowed from the body. Members that are not set keep what
- * they are, or get their default when something is created.
+ * A draft is what a body asks for; its texts are borrowed from the body, its sets are its own. Members that
+ * are not set keep what they are, or get their default when something is created.
  */
 
 #include "project-manager/field.h"
+#include "project-manager/query.h"
 
 typedef struct ProjectDraft {
         FieldText key; /* only when created: tasks are named after it */
@@ -24,10 +25,14 @@ typedef struct TaskDraft {
         FieldText priority; /* "low", "normal", "high", "urgent" */
         FieldText assignee; /* null: nobody */
         FieldText due;      /* date, null: none */
+        FieldSet labels;    /* owned */
 } TaskDraft;
+
+void task_draft_done(TaskDraft *d);
 
 extern const char *const project_states[];
 extern const char *const task_statuses[];
+extern const QuerySchema task_query, task_query_fuzzy; /* with typos, where the database can */
 
 /* patch: a JSON merge patch (RFC 7396) rather than a whole new object: nothing is required, and null takes a
  * member back to its default. Errors are added to e; the draft is good if there are none. */

@@ -446,6 +446,40 @@ static bool text_parameter(Request *q, const char *name, char *ret, size_t size,
         return true;
 }
 
+void request_list_done(RequestList *l) {
+        l->query = query_free(l->query);
+}
+
+static bool query_parameter(Request *q, RequestList *ret) {
+        QueryContext context = { .me = mam_service_identity(q->x)->subject, .now_usec = mam_now_realtime() };
+        char text[QUERY_TEXT_MAX + 1];
+        QueryError error;
+        int r;
+
+        r = list_parameter(q, "query", text, sizeof(text));
+        if (r <= 0)
+                return r == 0;
+        r = query_parse(&ret->query,
+                        text,
+                        q->app->has_trigrams ? &task_query_fuzzy : &task_query,
+                        &context,
+                        &error);
+        if (r == -ENOMEM) {
+                request_problem(q, 500, "The request failed");
+                return false;
+        }
+        if (r < 0) {
+                request_problem(q,
+                                400,
+                                "The parameter \"query\", at character %zu: %s",
+                                error.offset + 1,
+                                error.message);
+                return false;
+        }
+        ret->list.query = ret->query;
+        return true;
+}
+
 bool request_check_list(Request *q, RequestList *ret) {
         const Resource *resource = q->resource;
         char cursor[CURSOR_TEXT_SIZE] = "", limit[16] = "", *end;
@@ -494,6 +528,8 @@ bool request_check_list(Request *q, RequestList *ret) {
                 }
                 ret->list.status = ret->status;
         }
+        if (resource->has_query && !query_parameter(q, ret))
+                return false;
         return text_parameter(q, "assignee", ret->assignee, sizeof(ret->assignee), &ret->list.assignee) &&
                text_parameter(q, "q", ret->text, sizeof(ret->text), &ret->list.text);
 }

@@ -16,6 +16,7 @@ typedef struct App {
         MamService *service;          /* weak */
         MamPg *pg;                    /* owned */
         sd_event_source *purge_timer; /* owned */
+        bool has_trigrams;            /* the database finds words with typos */
         uint64_t away_usec;           /* monotonic: since when the database is away; 0: it is there */
 } App;
 
@@ -30,6 +31,7 @@ typedef struct Resource {
         char cursor_kind;                 /* of its lists */
         const char *filter;               /* the parameter of its lists … */
         const char *const *filter_values; /* … and what it may be, NULL-terminated */
+        bool has_query;                   /* the parameter "query" of its lists */
 
         bool (*check_list)(Request *q); /* the path of a list names something that may exist; NULL: always */
         bool (*check)(Request *q);      /* the same of the path of one of them */
@@ -91,10 +93,13 @@ void request_problem(Request *q, unsigned status, const char *format, ...) _prin
  * handler returns. */
 int request_started(Request *q, int r);
 
-/* The parameters limit, cursor, q, and filters of a list. *ret borrows from the caller's buffers. 400. */
+/* The parameters limit, cursor, q, query, and filters of a list. *ret borrows from the caller's buffers.
+ * 400. */
 typedef struct RequestList {
         StoreList list;
         Cursor cursor;
         char status[32], assignee[640], text[640];
+        Query *query; /* owned */
 } RequestList;
+void request_list_done(RequestList *l);
 bool request_check_list(Request *q, RequestList *ret);

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "project-manager/store.h"
 
@@ -31,7 +32,7 @@
 #define TASK_JSON(t, key)                                                                                \
         "(SELECT row_to_json(x)::text FROM (SELECT " t ".id, " key " || '-' || " t ".number AS key, " t  \
         ".project, " t ".number, " t ".title, " t ".description, " t ".status, " t ".priority, " t       \
-        ".assignee, " t ".due, " t                                                                       \
+        ".assignee, " t ".due, " t ".labels, " t                                                         \
         ".version, " TIME(t ".created_at") " AS created_at, " TIME(t ".updated_at") " AS updated_at, " t \
                                                                                     ".created_by) x)"
 #define TASK_ROW(t, key) TASK_JSON(t, key) ", " t ".version, " t ".id, " USEC(t ".created_at")
@@ -54,10 +55,10 @@
 #define NEXT_NUMBER                                                        \
         "counter AS (UPDATE task_counters c SET last = c.last + 1 FROM p " \
         "WHERE c.project = p.id AND p.state = 'active' RETURNING c.project, c.last, p.key), "
-#define INSERT_TASK                                                                                             \
-        "INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by) " \
-        "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "  \
-        "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text FROM counter RETURNING *"
+#define INSERT_TASK                                                                                                     \
+        "INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by, labels) " \
+        "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "          \
+        "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text, COALESCE($10::text[], '{}') FROM counter RETURNING *"
 
 #define VERSION_IS(row, versions) \
         "(" versions "::bigint[] IS NULL OR " row ".version = ANY (" versions "::bigint[]))"
@@ -119,7 +120,7 @@ static const MamPgStatement task_update = {
                "description = COALESCE($8::text, t.description), status = COALESCE($9::text, t.status), "
                "priority = COALESCE($10::text, t.priority), "
                "assignee = CASE WHEN $11::boolean THEN $12::text ELSE t.assignee END, "
-               "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END "
+               "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END, labels = COALESCE($15::text[], t.labels) "
                "FROM projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
                                "t",
                                "$6") " RETURNING " TASK_ROW("t", "p.key"),
@@ -132,19 +133,20 @@ static const MamPgStatement task_delete = {
                         "$6") " RETURNING NULL, t.version, t.id",
 };
 
-static const MamPgStatement task_list = {
-        .name = "task-list",
-        .sql = "SELECT l.* FROM projects p LEFT JOIN LATERAL (SELECT " TASK_JSON("t", "p.key") " AS json, t.version, t.id, " USEC(
-                        "t.created_at") " AS usec FROM tasks t "
-                                        "WHERE t.project = p.id AND (t.created_at, t.id) > " AFTER(
-                                                        "$3",
-                                                        "$4") " AND ($5::text IS NULL OR t.status = $5::text) AND ($6::text IS NULL OR t.assignee = $6::text) "
-                                                              "AND ($7::text IS NULL OR strpos(lower(t.title), lower($7::text)) > 0) "
-                                                              "ORDER BY t.created_at, t.id LIMIT $8::integer) l ON true "
-                                                              "WHERE " IS_PROJECT(
-                                                                              "p") " ORDER BY l.usec, l.id",
-        .idempotent = true,
-};
+/* A query's condition goes in between, with parameters of its own behind these. */
+#define TASK_LIST                                                                                                                                                                       \
+        "SELECT l.* FROM projects p LEFT JOIN LATERAL (SELECT " TASK_JSON("t", "p.key") " AS json, t.version, t.id, " USEC(                                                             \
+                        "t.created_at") " AS usec FROM tasks t WHERE t.project = p.id AND (t.created_at, t.id) > " AFTER("$3", "$4") " AND ($5::text IS NULL OR t.status = $5::text) "  \
+                                                                                                                                     "AND ($6::text IS NULL OR t.assignee = $6::text) " \
+                                                                                                                                     "AND ($7::text IS NULL OR strpos(lower(t.title), lower($7::text)) > 0)"
+#define TASK_LIST_END                                                                  \
+        " ORDER BY t.created_at, t.id LIMIT $8::integer) l ON true WHERE " IS_PROJECT( \
+                        "p") " ORDER BY l.usec, l.id"
+#define TASK_LIST_PARAMETERS 8U
+
+static const MamPgStatement task_list = { .name = "task-list",
+                                          .sql = TASK_LIST TASK_LIST_END,
+                                          .idempotent = true };
 
 /* Waits for a transaction that holds the same key. A key whose request was refused may be used anew. As a
  * whole the three may be sent again when the connection broke: that is what they are for. */
@@ -173,14 +175,14 @@ static const MamPgStatement once_project = {
 static const MamPgStatement once_task = {
         .name = "once-task",
         .sql = "WITH " ONCE_MINE(
-                        "$10",
-                        "$11") ", "
+                        "$11",
+                        "$12") ", "
                                "p AS (SELECT p.id, p.key, p.state FROM projects p, mine WHERE " IS_PROJECT(
                                                "p") " FOR KEY SHARE OF p), " NEXT_NUMBER
                                                     "added AS (" INSERT_TASK "), "
                                                     "new AS (SELECT added.*, counter.key AS project_key FROM added, counter) " ONCE_DONE(
-                                                                    "$10",
                                                                     "$11",
+                                                                    "$12",
                                                                     TASK_JSON("new", "new.project_key")),
         .idempotent = true,
 };
@@ -199,9 +201,19 @@ static const MamPgStatement purge = {
         .idempotent = true,
 };
 
+static const MamPgStatement trigrams = {
+        .name = "trigrams",
+        .sql = "SELECT to_regclass('tasks_by_trigram') IS NOT NULL",
+        .idempotent = true,
+};
+
 /* The text of a member, or NULL where it is not set. */
 static const char *value(const FieldText *t) {
         return t->set ? t->value : NULL;
+}
+
+static const char *list_value(const FieldSet *s) {
+        return s->set ? mam_buffer_bytes(&s->array) : NULL;
 }
 
 static const char *flag(const FieldText *t) {
@@ -322,15 +334,11 @@ int store_task_create(
                 const StoreOnce *once) {
         /* the last two are for once_task only */
         const char *const p[] = {
-                PROJECT_TARGET(t),
-                value(&d->title),
-                value(&d->description),
-                value(&d->status),
-                value(&d->priority),
-                value(&d->assignee),
-                value(&d->due),
-                subject,
-                once ? once->subject : NULL,
+                PROJECT_TARGET(t),       value(&d->title),
+                value(&d->description),  value(&d->status),
+                value(&d->priority),     value(&d->assignee),
+                value(&d->due),          subject,
+                list_value(&d->labels),  once ? once->subject : NULL,
                 once ? once->key : NULL,
         };
 
@@ -362,7 +370,8 @@ int store_task_update(
                    flag(&d->assignee),
                    value(&d->assignee),
                    flag(&d->due),
-                   value(&d->due));
+                   value(&d->due),
+                   list_value(&d->labels));
 }
 
 int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {
@@ -371,18 +380,45 @@ int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition 
         return RUN(c, &task_delete, TASK_TARGET(t), condition_to_array(versions, array));
 }
 
+/* Queries are as different as those who ask: such a statement is made each time. */
+static int run_query(
+                const StoreCall *c,
+                const Query *query,
+                const char *const list[static TASK_LIST_PARAMETERS]) {
+        const char *parameters[TASK_LIST_PARAMETERS + QUERY_PARAMETERS_MAX];
+        _cleanup_(mam_buffer_done) MamBuffer sql = MAM_BUFFER_INIT;
+        const char *const *more;
+        size_t n;
+        int r;
+
+        more = query_parameters(query, &n);
+        memcpy(parameters, list, TASK_LIST_PARAMETERS * sizeof(*list));
+        memcpy(parameters + TASK_LIST_PARAMETERS, more, n * sizeof(*more));
+        r = mam_buffer_append_string(&sql, TASK_LIST " AND ");
+        if (r >= 0)
+                r = query_to_sql(query, TASK_LIST_PARAMETERS + 1, &sql);
+        if (r >= 0)
+                r = mam_buffer_append_string(&sql, TASK_LIST_END);
+        if (r < 0)
+                return r;
+        return run(c,
+                   &(MamPgStatement){ .sql = mam_buffer_bytes(&sql), .idempotent = true },
+                   parameters,
+                   TASK_LIST_PARAMETERS + n);
+}
+
 int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l) {
         char usec[24], limit[16];
+        const char *const p[TASK_LIST_PARAMETERS] = {
+                PROJECT_TARGET(t), after_usec(l->after, usec),  after_id(l->after), l->status, l->assignee,
+                l->text,           limit_text(l->limit, limit),
+        };
 
-        return RUN(c,
-                   &task_list,
-                   PROJECT_TARGET(t),
-                   after_usec(l->after, usec),
-                   after_id(l->after),
-                   l->status,
-                   l->assignee,
-                   l->text,
-                   limit_text(l->limit, limit));
+        return l->query ? run_query(c, l->query, p) : run(c, &task_list, p, MAM_ELEMENTSOF(p));
+}
+
+int store_look_for_trigrams(const StoreCall *c) {
+        return run(c, &trigrams, NULL, 0);
 }
 
 int store_purge(const StoreCall *c) {

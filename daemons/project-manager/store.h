@@ -44,6 +44,7 @@ typedef struct StoreList {
         const char *status;   /* NULL: all; a project's state, or a task's status */
         const char *assignee; /* NULL: all; tasks only */
         const char *text;     /* NULL: all; within name or title */
+        const Query *query;   /* NULL: all; tasks only */
         const Cursor *after;  /* NULL: from the beginning */
         unsigned limit;
 } StoreList;
@@ -91,5 +92,7 @@ int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition 
 /* No row: there is no such project; one row with JSON NULL: it has no such tasks. */
 int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l);
 
+/* One row: "t" if searches may find words with typos. */
+int store_look_for_trigrams(const StoreCall *c);
 /* Forgets answers that are older than a day. */
 int store_purge(const StoreCall *c);

@@ -7,7 +7,7 @@
 #include "project-manager/api.h"
 
 static int create(Request *q, const StoreCall *c, const StoreOnce *once) {
-        TaskDraft draft = { 0 };
+        _cleanup_(task_draft_done) TaskDraft draft = { 0 };
 
         task_draft_read(&draft, q->body, false, &q->errors);
         if (request_answered_errors(q))
@@ -33,7 +33,7 @@ static void not_created(Request *q, const MamPgResult *result) {
 }
 
 static int update(Request *q, const StoreCall *c) {
-        TaskDraft draft = { 0 };
+        _cleanup_(task_draft_done) TaskDraft draft = { 0 };
 
         task_draft_read(&draft, q->body, true, &q->errors);
         if (request_answered_errors(q))
@@ -46,6 +46,7 @@ const Resource task_resource = {
         .cursor_kind = 't',
         .filter = "status",
         .filter_values = task_statuses,
+        .has_query = true,
         .check_list = request_check_project,
         .check = request_check_task,
         .create = create,
