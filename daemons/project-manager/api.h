@@ -19,6 +19,11 @@ int handle_project_get(MamHttpExchange *x, void *userdata);
 int handle_project_patch(MamHttpExchange *x, void *userdata);
 int handle_project_delete(MamHttpExchange *x, void *userdata);
 
+int handle_import_put(MamHttpExchange *x, void *userdata);
+int handle_import_get(MamHttpExchange *x, void *userdata);
+int handle_import_delete(MamHttpExchange *x, void *userdata);
+int handle_import_rows(MamHttpExchange *x, void *userdata);
+
 int handle_task_create(MamHttpExchange *x, void *userdata);
 int handle_task_list(MamHttpExchange *x, void *userdata);
 int handle_task_get(MamHttpExchange *x, void *userdata);

@@ -108,7 +108,7 @@ static bool has_control(const char *s, bool lines) {
 }
 
 /* The Unicode standard, table 3-7. */
-static bool is_utf8(const char *text) {
+bool field_text_is_utf8(const char *text) {
         for (const unsigned char *s = (const unsigned char *) text; *s;) {
                 unsigned char low = 0x80, high = 0xbf;
                 size_t n;
@@ -139,7 +139,7 @@ static bool is_utf8(const char *text) {
 }
 
 bool field_text_is_plain(const char *text) {
-        return is_utf8(text) && !has_control(text, false);
+        return field_text_is_utf8(text) && !has_control(text, false);
 }
 
 /* true: *ret is the text to check further. */
@@ -216,6 +216,35 @@ int field_array_add(MamBuffer *array, const char *text) {
                         r = mam_buffer_append(array, p, 1);
         }
         return r < 0 ? r : mam_buffer_append_string(array, "\"}");
+}
+
+void field_read_number(json_object *o, const char *key, unsigned max, FieldNumber *ret, FieldErrors *e) {
+        json_object *member;
+        double value, cents;
+
+        if (!json_object_object_get_ex(o, key, &member))
+                return;
+        if (!member) {
+                *ret = (FieldNumber){ .set = true };
+                return;
+        }
+        if (!json_object_is_type(member, json_type_int) && !json_object_is_type(member, json_type_double)) {
+                field_error(e, key, "must be a number");
+                return;
+        }
+        value = json_object_get_double(member);
+        if (!(value >= 0 && value <= max)) {
+                field_error(e, key, "must be from 0 to %u", max);
+                return;
+        }
+        cents = value * 100;
+        if (cents - (double) (int64_t) (cents + 0.5) > 1e-6 ||
+            (double) (int64_t) (cents + 0.5) - cents > 1e-6) {
+                field_error(e, key, "must have at most two decimals");
+                return;
+        }
+        ret->set = true;
+        (void) snprintf(ret->text, sizeof(ret->text), "%.2f", value);
 }
 
 void field_set_done(FieldSet *s) {

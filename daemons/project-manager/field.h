@@ -54,6 +54,14 @@ void field_read_choice(
                 FieldErrors *e);
 /* "YYYY-MM-DD" in the Gregorian calendar, from 0001 to 9999; nullable. */
 void field_read_date(json_object *o, const char *key, FieldText *ret, FieldErrors *e);
+/* A number from 0 to max with at most two decimals; nullable. */
+typedef struct FieldNumber {
+        bool set;
+        char text[24]; /* "" if the member is null */
+} FieldNumber;
+
+void field_read_number(json_object *o, const char *key, unsigned max, FieldNumber *ret, FieldErrors *e);
+
 /* A set of texts, such as labels: no two are the same. */
 #define FIELD_SET_MAX 32U
 
@@ -74,6 +82,7 @@ void field_check_unknown(
                 const char *const *read_only,
                 FieldErrors *e);
 
+bool field_text_is_utf8(const char *text);
 /* Well-formed UTF-8 without control characters. */
 bool field_text_is_plain(const char *text);
 bool field_is_choice(const char *value, const char *const *values);

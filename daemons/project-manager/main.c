@@ -170,6 +170,7 @@ static int setup(MamService *s, void **ret) {
 #define PROJECT  PROJECTS "/{project}"
 #define TASKS    PROJECT "/tasks"
 #define TASK     TASKS "/{task}"
+#define IMPORT   PROJECT "/imports/{import}"
 
 static const MamRoute routes[] = {
         { .method = "GET", .path = PROJECTS, .handler = handle_project_list },
@@ -182,6 +183,10 @@ static const MamRoute routes[] = {
         { .method = "GET", .path = TASK, .handler = handle_task_get },
         { .method = "PATCH", .path = TASK, .handler = handle_task_patch, .role = "editor" },
         { .method = "DELETE", .path = TASK, .handler = handle_task_delete, .role = "editor" },
+        { .method = "PUT", .path = IMPORT, .handler = handle_import_put, .role = "editor" },
+        { .method = "GET", .path = IMPORT, .handler = handle_import_get },
+        { .method = "DELETE", .path = IMPORT, .handler = handle_import_delete, .role = "editor" },
+        { .method = "GET", .path = IMPORT "/rows", .handler = handle_import_rows },
         { 0 },
 };
 

@@ -18,7 +18,9 @@ void project_draft_read(ProjectDraft *ret, json_object *body, bool patch, FieldE
         static const char *const read_only[] = { "id",         "key",        "version", "created_at",
                                                  "updated_at", "created_by", NULL };
         static const FieldRule key_rule = { .min = 1, .max = 10 }, name_rule = { .min = 1, .max = 200 },
-                               description_rule = { .max = 20000, .lines = true, .nullable = true };
+                               description_rule = { .max = DESCRIPTION_MAX,
+                                                    .lines = true,
+                                                    .nullable = true };
         ProjectDraft d = { 0 };
 
         assert(ret);

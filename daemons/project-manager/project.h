@@ -11,6 +11,9 @@
 #include "project-manager/field.h"
 #include "project-manager/query.h"
 
+#define DESCRIPTION_MAX 65536U
+#define ESTIMATE_MAX    9999999
+
 typedef struct ProjectDraft {
         FieldText key; /* only when created: tasks are named after it */
         FieldText name;
@@ -21,11 +24,13 @@ typedef struct ProjectDraft {
 typedef struct TaskDraft {
         FieldText title;
         FieldText description;
-        FieldText status;   /* "todo", "in_progress", "done", "cancelled" */
-        FieldText priority; /* "low", "normal", "high", "urgent" */
-        FieldText assignee; /* null: nobody */
-        FieldText due;      /* date, null: none */
-        FieldSet labels;    /* owned */
+        FieldText status;     /* "todo", "in_progress", "done", "cancelled" */
+        FieldText priority;   /* "low", "normal", "high", "urgent" */
+        FieldText assignee;   /* null: nobody */
+        FieldText due;        /* date, null: none */
+        FieldNumber estimate; /* 0 to ESTIMATE_MAX, two decimals; null: none */
+        FieldText external;   /* what it is called elsewhere; unique in its project; null: nothing */
+        FieldSet labels;      /* owned */
 } TaskDraft;
 
 void task_draft_done(TaskDraft *d);

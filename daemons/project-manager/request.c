@@ -25,6 +25,8 @@ static void on_request_done(MamHttpExchange *x, void *userdata) {
 
         (void) mam_pg_query_free(q->query);
         json_object_put(q->body);
+        if (q->free_more)
+                q->free_more(q->more);
         free(q);
 }
 
@@ -50,7 +52,7 @@ int request_new(Request **ret, MamHttpExchange *x, App *app, const Resource *res
 
 /* From a callback nobody takes an error: an answer that cannot be made ends the connection, so that the
  * client knows. */
-static void answered(Request *q, int r) {
+void request_end(Request *q, int r) {
         if (r < 0 && !mam_http_exchange_is_started(q->x))
                 mam_http_exchange_abort(q->x);
 }
@@ -62,11 +64,11 @@ void request_problem(Request *q, unsigned status, const char *format, ...) {
         va_start(ap, format);
         (void) vsnprintf(detail, sizeof(detail), format, ap);
         va_end(ap);
-        answered(q, mam_http_exchange_problem(q->x, status, NULL, "%s", detail));
+        request_end(q, mam_http_exchange_problem(q->x, status, NULL, "%s", detail));
 }
 
 void request_answer_empty(Request *q, unsigned status) {
-        answered(q, mam_http_exchange_respond(q->x, status, NULL, NULL, 0));
+        request_end(q, mam_http_exchange_respond(q->x, status, NULL, NULL, 0));
 }
 
 static void answer_unavailable(Request *q, const char *why) {
@@ -173,7 +175,7 @@ void request_answer_row(Request *q, unsigned status, const MamPgResult *result) 
         if (r >= 0 && status == 201)
                 r = add_location(q, mam_pg_text(result, 0, STORE_ID));
         if (r < 0) {
-                answered(q, r);
+                request_end(q, r);
                 return;
         }
 
@@ -185,7 +187,7 @@ void request_answer_row(Request *q, unsigned status, const MamPgResult *result) 
         }
 
         json = mam_pg_text(result, 0, STORE_JSON);
-        answered(q, mam_http_exchange_respond(q->x, status, "application/json", json, strlen(json)));
+        request_end(q, mam_http_exchange_respond(q->x, status, "application/json", json, strlen(json)));
 }
 
 /* The address of the next page: this one's, with another cursor. */
@@ -233,7 +235,7 @@ void request_answer_list(Request *q, const MamPgResult *result) {
                 if (r >= 0)
                         r = add_link(q, cursor);
                 if (r < 0) {
-                        answered(q, r);
+                        request_end(q, r);
                         return;
                 }
         }
@@ -255,7 +257,7 @@ void request_answer_list(Request *q, const MamPgResult *result) {
                                 "application/json",
                                 mam_buffer_bytes(&body),
                                 body.size);
-        answered(q, r);
+        request_end(q, r);
 }
 
 /* ---- what was asked ---- */
@@ -406,13 +408,13 @@ bool request_answered_errors(Request *q) {
         problem = field_errors_to_problem(&q->errors);
         text = problem ? mam_json_to_string(problem) : NULL;
         if (text)
-                answered(q,
-                         mam_http_exchange_respond(
-                                         q->x,
-                                         422,
-                                         "application/problem+json",
-                                         text,
-                                         strlen(text)));
+                request_end(q,
+                            mam_http_exchange_respond(
+                                            q->x,
+                                            422,
+                                            "application/problem+json",
+                                            text,
+                                            strlen(text)));
         else
                 request_problem(q, 422, "The body has errors");
         return true;

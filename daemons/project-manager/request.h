@@ -61,6 +61,8 @@ struct Request {
         char once_key[129];
         char fingerprint[65];
         unsigned limit; /* lists */
+        void *more;     /* of the handler's own; freed with it */
+        void (*free_more)(void *more);
 };
 
 /* Makes the request of an exchange. */
@@ -83,6 +85,8 @@ bool request_check_once(Request *q);
 /* true: the errors of the body were answered with 422. */
 bool request_answered_errors(Request *q);
 
+/* What a callback did to the answer: one that cannot be made ends the connection. */
+void request_end(Request *q, int r);
 /* Answers with a row that is a project or task; status 200 or 201, 304 where If-None-Match says so. */
 void request_answer_row(Request *q, unsigned status, const MamPgResult *result);
 /* Answers with a list; limit + 1 rows were asked for. */

@@ -32,7 +32,7 @@
 #define TASK_JSON(t, key)                                                                                \
         "(SELECT row_to_json(x)::text FROM (SELECT " t ".id, " key " || '-' || " t ".number AS key, " t  \
         ".project, " t ".number, " t ".title, " t ".description, " t ".status, " t ".priority, " t       \
-        ".assignee, " t ".due, " t ".labels, " t                                                         \
+        ".assignee, " t ".due, " t ".labels, trim_scale(" t ".estimate) AS estimate, " t ".external, " t \
         ".version, " TIME(t ".created_at") " AS created_at, " TIME(t ".updated_at") " AS updated_at, " t \
                                                                                     ".created_by) x)"
 #define TASK_ROW(t, key) TASK_JSON(t, key) ", " t ".version, " t ".id, " USEC(t ".created_at")
@@ -55,10 +55,10 @@
 #define NEXT_NUMBER                                                        \
         "counter AS (UPDATE task_counters c SET last = c.last + 1 FROM p " \
         "WHERE c.project = p.id AND p.state = 'active' RETURNING c.project, c.last, p.key), "
-#define INSERT_TASK                                                                                                     \
-        "INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by, labels) " \
-        "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "          \
-        "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text, COALESCE($10::text[], '{}') FROM counter RETURNING *"
+#define INSERT_TASK                                                                                                                         \
+        "INSERT INTO tasks (project, number, title, description, status, priority, assignee, due, created_by, labels, estimate, external) " \
+        "SELECT counter.project, counter.last, $3::text, COALESCE($4::text, ''), COALESCE($5::text, 'todo'), "                              \
+        "COALESCE($6::text, 'normal'), $7::text, $8::date, $9::text, COALESCE($10::text[], '{}'), $11::numeric, $12::text FROM counter RETURNING *"
 
 #define VERSION_IS(row, versions) \
         "(" versions "::bigint[] IS NULL OR " row ".version = ANY (" versions "::bigint[]))"
@@ -120,7 +120,9 @@ static const MamPgStatement task_update = {
                "description = COALESCE($8::text, t.description), status = COALESCE($9::text, t.status), "
                "priority = COALESCE($10::text, t.priority), "
                "assignee = CASE WHEN $11::boolean THEN $12::text ELSE t.assignee END, "
-               "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END, labels = COALESCE($15::text[], t.labels) "
+               "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END, labels = COALESCE($15::text[], t.labels), "
+               "estimate = CASE WHEN $16::boolean THEN $17::numeric ELSE t.estimate END, "
+               "external = CASE WHEN $18::boolean THEN $19::text ELSE t.external END "
                "FROM projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
                                "t",
                                "$6") " RETURNING " TASK_ROW("t", "p.key"),
@@ -175,14 +177,14 @@ static const MamPgStatement once_project = {
 static const MamPgStatement once_task = {
         .name = "once-task",
         .sql = "WITH " ONCE_MINE(
-                        "$11",
-                        "$12") ", "
+                        "$13",
+                        "$14") ", "
                                "p AS (SELECT p.id, p.key, p.state FROM projects p, mine WHERE " IS_PROJECT(
                                                "p") " FOR KEY SHARE OF p), " NEXT_NUMBER
                                                     "added AS (" INSERT_TASK "), "
                                                     "new AS (SELECT added.*, counter.key AS project_key FROM added, counter) " ONCE_DONE(
-                                                                    "$11",
-                                                                    "$12",
+                                                                    "$13",
+                                                                    "$14",
                                                                     TASK_JSON("new", "new.project_key")),
         .idempotent = true,
 };
@@ -210,6 +212,10 @@ static const MamPgStatement trigrams = {
 /* The text of a member, or NULL where it is not set. */
 static const char *value(const FieldText *t) {
         return t->set ? t->value : NULL;
+}
+
+static const char *number_value(const FieldNumber *n) {
+        return n->set && *n->text ? n->text : NULL;
 }
 
 static const char *list_value(const FieldSet *s) {
@@ -338,7 +344,8 @@ int store_task_create(
                 value(&d->description),  value(&d->status),
                 value(&d->priority),     value(&d->assignee),
                 value(&d->due),          subject,
-                list_value(&d->labels),  once ? once->subject : NULL,
+                list_value(&d->labels),  number_value(&d->estimate),
+                value(&d->external),     once ? once->subject : NULL,
                 once ? once->key : NULL,
         };
 
@@ -371,7 +378,11 @@ int store_task_update(
                    value(&d->assignee),
                    flag(&d->due),
                    value(&d->due),
-                   list_value(&d->labels));
+                   list_value(&d->labels),
+                   d->estimate.set ? "true" : "false",
+                   number_value(&d->estimate),
+                   flag(&d->external),
+                   value(&d->external));
 }
 
 int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {

@@ -41,6 +41,8 @@ static const QueryField query_fields[] = {
         { .name = "due", .type = QUERY_DATE, .column = "t.due", .nullable = true },
         { .name = "created", .type = QUERY_TIME, .column = "t.created_at" },
         { .name = "updated", .type = QUERY_TIME, .column = "t.updated_at" },
+        { .name = "estimate", .type = QUERY_NUMBER, .column = "t.estimate", .nullable = true },
+        { .name = "external", .type = QUERY_NAME, .column = "t.external", .nullable = true },
         { .name = "number", .type = QUERY_NUMBER, .column = "t.number" },
         { 0 },
 };
@@ -54,13 +56,16 @@ void task_draft_done(TaskDraft *d) {
 }
 
 void task_draft_read(TaskDraft *ret, json_object *body, bool patch, FieldErrors *e) {
-        static const char *const known[] = { "title",    "description", "status", "priority",
-                                             "assignee", "due",         "labels", NULL };
+        static const char *const known[] = { "title", "description", "status",   "priority", "assignee",
+                                             "due",   "labels",      "estimate", "external", NULL };
         static const char *const read_only[] = { "id",         "key",        "project",
                                                  "number",     "version",    "created_at",
                                                  "updated_at", "created_by", NULL };
         static const FieldRule title_rule = { .min = 1, .max = 200 },
-                               description_rule = { .max = 20000, .lines = true, .nullable = true },
+                               description_rule = { .max = DESCRIPTION_MAX,
+                                                    .lines = true,
+                                                    .nullable = true },
+                               external_rule = { .min = 1, .max = 128, .nullable = true },
                                label_rule = { .min = 1, .max = 64 },
                                assignee_rule = { .min = 1, .max = 128, .nullable = true };
         TaskDraft d = { 0 };
@@ -82,6 +87,8 @@ void task_draft_read(TaskDraft *ret, json_object *body, bool patch, FieldErrors 
         field_read_choice(body, "priority", task_priorities, &d.priority, e);
         field_read_text(body, "assignee", &assignee_rule, &d.assignee, e);
         field_read_date(body, "due", &d.due, e);
+        field_read_number(body, "estimate", ESTIMATE_MAX, &d.estimate, e);
+        field_read_text(body, "external", &external_rule, &d.external, e);
         field_read_set(body, "labels", &label_rule, &d.labels, e);
         if (d.description.set && !d.description.value)
                 d.description.value = "";
