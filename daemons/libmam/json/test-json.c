@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdint.h>
 
-#include "libmam/json/json.h"
+#include "libmam/json/json-scan.h"
 #include "libmam/util/buffer.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/test.h"
@@ -242,4 +242,91 @@ TEST(text_keeps_slashes_and_numbers) {
                         parse("{ \"a\" : \"/x/\" , \"d\": 1.10, \"u\": 18446744073709551615 }");
 
         ASSERT_STREQ(mam_json_to_string(o), "{\"a\":\"/x/\",\"d\":1.10,\"u\":18446744073709551615}");
+}
+
+/* Whether the scanner judges a text as the parser does, and says the same of the same place. */
+static void compare_scan(const char *text, size_t size) {
+        _cleanup_(json_object_putp) json_object *o = NULL;
+        MamJsonError parsed = { 0 }, scanned = { 0 };
+        MamJsonSlice slice;
+        MamJsonScan s;
+        int p, r;
+
+        p = mam_json_parse(&o, text, size, &parsed);
+        mam_json_scan_init(&s, text, size, &scanned);
+        r = mam_json_scan_value(&s, &slice);
+        if (r >= 0)
+                r = mam_json_scan_end(&s);
+        if (r == p && r < 0 && strcmp(parsed.message, "duplicate key") == 0)
+                return; /* it may find something else that is wrong first */
+        if (r != p || strcmp(parsed.pointer, scanned.pointer) != 0 ||
+            strcmp(parsed.message, scanned.message) != 0)
+                mam_test_fail_string(__FILE__, __LINE__, text, scanned.message);
+}
+
+TEST(the_scanner_judges_as_the_parser_does) {
+        static const char *const texts[] = {
+                " {\"a\" : [1, -2.5e3, true, false, null, \"x\\u00e9\\ud83d\\ude00\\n\"], \"b\" : {\"c\":\"\"}} ",
+                "[\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80 plain text of some length\",{\"k\\u0041\":1,\"kB\":2}]",
+                "{\"a\":1,\"b\":2,\"c\":{\"a\":1,\"b\":{\"a\":0}},\"aa\":[[],{},[[]]],\"bb\":0.10E-5}",
+        };
+        static const char with[] = "\"\\{}[]:,0-.eE+utx \t\x01\x7f\x80\xc3\xed\xf5";
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(texts); i++) {
+                _cleanup_(mam_freep) char *copy = strdup(texts[i]);
+                size_t size = strlen(texts[i]);
+
+                ASSERT_TRUE(copy);
+                for (size_t at = 0; at <= size; at++) {
+                        compare_scan(texts[i], at);
+                        for (size_t w = 0; w < sizeof(with) && at < size; w++) {
+                                copy[at] = with[w];
+                                compare_scan(copy, size);
+                        }
+                        copy[at] = texts[i][at];
+                }
+        }
+        compare_scan("{\"a\":1,\"\\u0061\":2}", strlen("{\"a\":1,\"\\u0061\":2}"));
+        compare_scan("{\"\\u0000\":1}", strlen("{\"\\u0000\":1}"));
+        compare_scan("{\"\\\\u0000\":1}", strlen("{\"\\\\u0000\":1}"));
+        compare_scan("1e999", 5);
+}
+
+TEST(objects_with_many_keys_and_deep_ones_are_scanned_to_the_same_end) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        char deep[2 * MAM_JSON_DEPTH_MAX + 4];
+
+        for (unsigned n = 1; n < 100; n += 7) {
+                mam_buffer_reset(&b);
+                for (unsigned i = 0; i < n; i++)
+                        ASSERT_OK(mam_buffer_appendf(&b, "%c\"k%u\":%u", i == 0 ? '{' : ',', i, i));
+                ASSERT_OK(mam_buffer_append_string(&b, ",\"k0\":0}"));
+                compare_scan(mam_buffer_bytes(&b), b.size);
+                compare_scan(mam_buffer_bytes(&b), b.size - 8);
+        }
+        for (size_t depth = MAM_JSON_DEPTH_MAX - 1; depth <= MAM_JSON_DEPTH_MAX + 1; depth++) {
+                memset(deep, '[', depth);
+                memset(deep + depth, ']', depth);
+                compare_scan(deep, 2 * depth);
+        }
+}
+
+TEST(slices_are_copied_compact_and_unescaped) {
+        static const char text[] = " {\"a b\" : [ 1 , \" \\\" \" ]}";
+        static const char string[] = "\"\\u00e9\\ud83d\\ude00\\\"\\\\\\/\\n\"";
+        MamJsonSlice slice;
+        MamJsonError error;
+        MamJsonScan s;
+        char to[64];
+        size_t n;
+
+        mam_json_scan_init(&s, text, strlen(text), &error);
+        ASSERT_OK(mam_json_scan_value(&s, &slice));
+        ASSERT_TRUE(slice.has_space && slice.has_escape && slice.kind == MAM_JSON_OBJECT);
+        n = mam_json_copy_compact(to, text + slice.start, slice.size);
+        to[n] = '\0';
+        ASSERT_STREQ(to, "{\"a b\":[1,\" \\\" \"]}");
+        n = mam_json_copy_unescaped(to, string, strlen(string));
+        ASSERT_EQ(n, 10);
+        ASSERT_STREQ(to, "\xc3\xa9\xf0\x9f\x98\x80\"\\/\n");
 }
