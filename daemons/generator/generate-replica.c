@@ -355,6 +355,31 @@ static void write_service(Writer *w) {
         add(w, "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
 }
 
+/* Webhooks are anywhere: which addresses are allowed is decided by the program, at each connection. */
+static void write_event_bus(Writer *w) {
+        const MamEventsConfig *e = &w->config->events;
+
+        if (e->webhook_allow) {
+                _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+
+                for (char **n = e->webhook_allow; *n && w->r == 0; n++)
+                        w->r = mam_buffer_appendf(&b, "%s%s", b.size > 0 ? " " : "", *n);
+                add_variablef(w, "MAM_EVENTS_PUSH_ALLOW=%s", mam_buffer_bytes(&b));
+        }
+        if (e->webhook_allow_http)
+                add_variable(w, "MAM_EVENTS_PUSH_HTTP=1");
+        if (e->webhook_origin)
+                add_variablef(w, "MAM_EVENTS_ORIGIN=%s", e->webhook_origin);
+        /* No user namespace, as in write_service(). */
+        add(w,
+            "LoadCredentialEncrypted=mam.events.key:" CREDENTIAL_STORE "events.key\n"
+            "StateDirectory=mam/event-bus\n"
+            "StateDirectoryMode=0750\n"
+            "RestrictAddressFamilies=AF_INET AF_INET6\n"
+            "IPAddressDeny=\n"
+            "InaccessiblePaths=-" MAM_STATE_DIR "/manager -" MAM_STATE_DIR "/postgresql\n");
+}
+
 /* A program of unknown needs: it may use the network and make code at run time, and does not know of READY
  * unless it says so. */
 static void write_foreign(Writer *w) {
@@ -377,6 +402,8 @@ static void write_sandbox(Writer *w) {
                 write_redis(w);
         } else if (strcmp(w->s->id, "api-gateway") == 0) {
                 write_gateway(w);
+        } else if (strcmp(w->s->id, "event-bus") == 0) {
+                write_event_bus(w);
         } else {
                 write_service(w);
         }

@@ -334,12 +334,12 @@ static const Command command_table[_VERB_MAX] = {
         },
         [VERB_EVENTS] = {
                 .name = "events",
-                .arguments = "[SERVICE]",
-                .max_arguments = 1,
-                .takes = { "@service" },
+                .arguments = "[SERVICE | topics|subscriptions|lag|tail|publish|dead|redrive|archive|restore [NAME [ARCHIVE]]]",
+                .max_arguments = 3,
+                .takes = { "@service|topics|subscriptions|lag|tail|publish|dead|redrive|archive|restore" },
                 .options = BIT(FOLLOW) | BIT(LINES) | BIT(SINCE) | BIT(JSON),
-                .summary = "Show what happened",
-                .details = "With --follow and --json: one JSON document a line.",
+                .summary = "Show what happened; look after the event bus",
+                .details = "With --follow and --json: one JSON document a line. 'tail' and 'publish' need a topic, 'dead' and 'redrive' a subscription; 'publish' reads CloudEvents as JSON. The bus is asked as admin, which polkit has to allow.",
         },
         [VERB_ALERTS] = { .name = "alerts", .arguments = "", .options = BIT(JSON), .summary = "Show what is wrong now", .details = "" },
         [VERB_LOGS] = {

@@ -124,7 +124,8 @@ struct Command {
         const char *name;
         const char *arguments; /* as shown in help, or "" */
         unsigned min_arguments, max_arguments;
-        /* What each argument may be: "@service", "@revision" (of the service that is the first argument),
+        /* What each argument may be: "@service" (with words behind it: "@service|a|b"), "@revision" (of the
+         * service that is the first argument),
          * "@command", or the words that are accepted: "a|b". NULL: anything. */
         const char *takes[COMMAND_ARGUMENTS_MAX];
         uint64_t options;    /* a set, beyond the common ones */

@@ -85,7 +85,10 @@ static ExitCode complete_argument(Client *c, const char *name, const char *numbe
         if (!takes)
                 return EXIT_CODE_FAILURE; /* nothing to offer */
 
-        if (strcmp(takes, "@service") == 0) {
+        if (strncmp(takes, "@service|", 9) == 0) {
+                complete_words(takes + 9);
+                complete_services(c);
+        } else if (strcmp(takes, "@service") == 0) {
                 complete_services(c);
         } else if (strcmp(takes, "@revision") == 0) {
                 complete_revisions(c, service);

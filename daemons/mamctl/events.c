@@ -12,6 +12,7 @@
 #include "libmam/bus/bus-errors.h"
 #include "libmam/util/time.h"
 #include "mamctl/bus-json.h"
+#include "mamctl/event-bus.h"
 #include "mamctl/text.h"
 #include "mamctl/verbs.h"
 
@@ -221,6 +222,12 @@ ExitCode verb_events(Client *c) {
         ExitCode e;
         int r;
 
+        if (event_bus_is_word(service))
+                return event_bus_run(c);
+        if (c->invocation->n_arguments > 1) {
+                client_complain(c, "events takes one service, or what it is to do with the event bus.");
+                return EXIT_CODE_USAGE;
+        }
         if (c->invocation->follow) {
                 e = client_connect(c);
                 if (e != EXIT_CODE_OK)

@@ -17,8 +17,9 @@
 #include "libmam/util/macro.h"
 #include "postgresql/provision.h"
 
-#define TRIES_MAX 20U
-#define TRY_NSEC  (200L * 1000 * 1000)
+#define EVENT_BUS_ROLE "event_bus" /* and its schema */
+#define TRIES_MAX      20U
+#define TRY_NSEC       (200L * 1000 * 1000)
 
 MAM_DEFINE_CLEANUP(PGconn, PQfinish);
 MAM_DEFINE_CLEANUP(PGresult, PQclear);
@@ -126,6 +127,26 @@ static int provision_service(const char *id, const char *role, void *userdata) {
         return execute(p, sql);
 }
 
+/* Every service may enter the schema of the event bus, where one function is open to it:
+ * event_bus.publish(), which that one's migrations make. It sees who has transactions open, as its outbox
+ * depends on them. */
+static int provision_publisher(const char *id, const char *role, void *userdata) {
+        char sql[256];
+
+        (void) snprintf(sql, sizeof(sql), "GRANT USAGE ON SCHEMA " EVENT_BUS_ROLE " TO \"%s\"", role);
+        return execute(userdata, sql);
+}
+
+static int provision_event_bus(Provision *p, const Settings *s) {
+        int r;
+
+        r = exists(p, "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", EVENT_BUS_ROLE);
+        if (r <= 0)
+                return r;
+        r = execute(p, "GRANT pg_read_all_stats TO " EVENT_BUS_ROLE);
+        return r < 0 ? r : settings_for_each_service(s->services, provision_publisher, p);
+}
+
 static int provision_database(Provision *p) {
         int r;
 
@@ -201,5 +222,5 @@ int provision(const Cluster *c, const Settings *s, char *why, size_t why_size) {
                                 "MAM_DATABASE_SERVICES holds a name that is no service id: %s",
                                 s->services);
         }
-        return r;
+        return r < 0 ? r : provision_event_bus(&p, s);
 }

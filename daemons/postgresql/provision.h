@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What must exist in a running cluster: the database mam, and per service a role without password and a
- * schema of its own
+ * What must exist in a running cluster: the database mam, per service a role without password and a schema
+ * of its own, and with an event bus everybody's way to its outbox
  *
  * Idempotent. Roles and schemas of services that are no longer configured stay: they hold data.
  */

@@ -74,7 +74,7 @@ static void fixture_setup(Fixture *f) {
         (void) snprintf(f->state, sizeof(f->state), "--state=%s", f->server.folder);
         (void) snprintf(f->socket, sizeof(f->socket), "--socket=%s", f->server.folder);
         (void) snprintf(f->data, sizeof(f->data), "%s/data", f->server.folder);
-        ASSERT_EQ(setenv("MAM_DATABASE_SERVICES", "project-manager other", 1), 0);
+        ASSERT_EQ(setenv("MAM_DATABASE_SERVICES", "project-manager other event-bus", 1), 0);
         ASSERT_EQ(setenv("MAM_MEMORY_BYTES", "268435456", 1), 0);
 }
 
@@ -193,6 +193,29 @@ TEST(it_creates_serves_provisions_and_serves_again) {
         ASSERT_TRUE(strstr(answer, "permission denied for schema public"));
         query(&f, "postgres", "mam", "SET ROLE other; CREATE TABLE other.t (n integer)", answer);
         ASSERT_STREQ(answer, "CREATE TABLE");
+
+        /* the outbox: into the schema, and no further than what is opened there */
+        query(&f,
+              "postgres",
+              "mam",
+              "SET ROLE event_bus; CREATE FUNCTION event_bus.publish(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'taken' $$; "
+              "CREATE TABLE event_bus.t (n integer)",
+              answer);
+        ASSERT_STREQ(answer, "CREATE TABLE");
+        query(&f, "postgres", "mam", "SET ROLE other; SELECT event_bus.publish('a', 'b')", answer);
+        ASSERT_STREQ(answer, "taken");
+        query(&f, "postgres", "mam", "SET ROLE other; SELECT * FROM event_bus.t", answer);
+        ASSERT_TRUE(strstr(answer, "permission denied for table t"));
+        query(&f, "postgres", "mam", "SET ROLE other; CREATE TABLE event_bus.u (n integer)", answer);
+        ASSERT_TRUE(strstr(answer, "permission denied for schema event_bus"));
+        query(&f,
+              "postgres",
+              "mam",
+              "SELECT pg_has_role('event_bus', 'pg_read_all_stats', 'MEMBER')",
+              answer);
+        ASSERT_STREQ(answer, "t");
+        query(&f, "postgres", "mam", "SELECT pg_has_role('other', 'pg_read_all_stats', 'MEMBER')", answer);
+        ASSERT_STREQ(answer, "f");
 
         /* what services may use, but not change */
         query(&f,

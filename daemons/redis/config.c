@@ -19,6 +19,8 @@
 #include "redis/config.h"
 
 #define PREFIX         "redis."
+#define EVENT_BUS_USER "event-bus"
+#define EVENT_BUS_BELL "event-bus:bell" /* MAM_EVENT_BELL of libmam/events */
 #define MEMORY_DEFAULT (256ULL * 1024 * 1024)
 
 MAM_DEFINE_CLEANUP(DIR, closedir);
@@ -84,10 +86,22 @@ int redis_config_read_credentials(RedisConfig *c, const char *folder) {
         return 0;
 }
 
-static int append_user(MamBuffer *b, const RedisUser *user) {
+/* With the event bus there, every service may ring its bell, and neither listen there nor more. */
+static int append_bell(MamBuffer *b, const RedisConfig *c, const RedisUser *user) {
+        if (strcmp(user->name, EVENT_BUS_USER) == 0)
+                return 0;
+        for (unsigned i = 0; i < c->n_users; i++) {
+                if (strcmp(c->users[i].name, EVENT_BUS_USER) == 0)
+                        return mam_buffer_append_string(b, " (+publish &" EVENT_BUS_BELL ")");
+        }
+        return 0;
+}
+
+static int append_user(MamBuffer *b, const RedisConfig *c, const RedisUser *user) {
         unsigned char digest[EVP_MAX_MD_SIZE];
         unsigned size = 0;
         char hex[2 * EVP_MAX_MD_SIZE + 1];
+        int r;
 
         if (!EVP_Digest(user->password, strlen(user->password), digest, &size, EVP_sha256(), NULL))
                 return -EIO;
@@ -102,13 +116,16 @@ static int append_user(MamBuffer *b, const RedisUser *user) {
                                 hex);
         }
 
-        return mam_buffer_appendf(
+        r = mam_buffer_appendf(
                         b,
-                        "user %s on #%s ~%s:* resetchannels &%s:* +@all -@admin -@dangerous\n",
+                        "user %s on #%s ~%s:* resetchannels &%s:* +@all -@admin -@dangerous",
                         user->name,
                         hex,
                         user->name,
                         user->name);
+        if (r >= 0)
+                r = append_bell(b, c, user);
+        return r < 0 ? r : mam_buffer_append(b, "\n", 1);
 }
 
 static const RedisUser *find_replication(const RedisConfig *c) {
@@ -181,7 +198,7 @@ int redis_config_format(MamBuffer *b, const RedisConfig *c) {
 
         r = append_role(b, c);
         for (unsigned i = 0; r >= 0 && i < c->n_users; i++)
-                r = append_user(b, c->users + i);
+                r = append_user(b, c, c->users + i);
 
         return r;
 }

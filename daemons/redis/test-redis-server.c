@@ -47,6 +47,22 @@ TEST(the_primary_holds_hashes_only) {
         ASSERT_TRUE(!strstr(mam_buffer_bytes(&b), "follow"));
 }
 
+TEST(with_an_event_bus_its_bell_may_be_rung) {
+        _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
+        RedisConfig c = sample;
+
+        c.instance = 1;
+        (void) snprintf(c.users[2].name, sizeof(c.users[2].name), "event-bus");
+        (void) snprintf(c.users[2].password, sizeof(c.users[2].password), "bell");
+        c.n_users = 3;
+        ASSERT_OK(redis_config_format(&b, &c));
+        ASSERT_TRUE(strstr(
+                        mam_buffer_bytes(&b),
+                        " &project-manager:* +@all -@admin -@dangerous (+publish &event-bus:bell)\n"));
+        ASSERT_TRUE(strstr(mam_buffer_bytes(&b), " &event-bus:* +@all -@admin -@dangerous\n"));
+        ASSERT_TRUE(strstr(mam_buffer_bytes(&b), " +psync +replconf +ping\n"));
+}
+
 TEST(alone_it_opens_no_port) {
         _cleanup_(mam_buffer_done) MamBuffer b = MAM_BUFFER_INIT;
         RedisConfig c = sample;
@@ -108,6 +124,7 @@ static void fixture_setup(Fixture *f) {
         find_port(f->port);
         write_file(f, "redis.project-manager", "c0ffee\n");
         write_file(f, "redis.replication", "f00d");
+        write_file(f, "redis.event-bus", "be11");
         ASSERT_EQ(setenv("CREDENTIALS_DIRECTORY", f->server.folder, 1), 0);
         ASSERT_EQ(setenv("MAM_REDIS_PORT", f->port, 1), 0);
         ASSERT_EQ(setenv("MAM_MEMORY_BYTES", "67108864", 1), 0);
@@ -183,6 +200,10 @@ TEST(services_are_held_to_their_keys) {
         ASSERT_STREQ(ask(c, "SET project-manager:k v"), "OK");
         ASSERT_TRUE(starts(ask(c, "SET other:k v"), "NOPERM"));
         ASSERT_TRUE(starts(ask(c, "PUBLISH other:news x"), "NOPERM"));
+        ASSERT_TRUE(!starts(ask(c, "PUBLISH event-bus:bell outbox"), "NOPERM"));
+        ASSERT_TRUE(starts(ask(c, "PUBLISH event-bus:other outbox"), "NOPERM"));
+        ASSERT_TRUE(starts(ask(c, "SUBSCRIBE event-bus:bell"), "NOPERM"));
+        ASSERT_TRUE(starts(ask(c, "SET event-bus:k v"), "NOPERM"));
         ASSERT_TRUE(starts(ask(c, "FLUSHALL"), "NOPERM"));
         ASSERT_TRUE(starts(ask(c, "CONFIG GET masterauth"), "NOPERM"));
         ASSERT_TRUE(starts(ask(c, "ACL LIST"), "NOPERM"));

@@ -207,6 +207,9 @@ static int make_credentials(const Places *p, const MamConfig *c) {
         r = make_random(p, "mam.keys.secret"); /* under which API keys are kept */
         if (r < 0)
                 result = r;
+        r = make_random(p, "mam.events.key"); /* which seals the secrets of webhooks */
+        if (r < 0)
+                result = r;
         r = make_tls(p, c);
         if (r < 0)
                 result = r;

@@ -257,6 +257,7 @@ def main():
     full["registry"].update(token="credential:registry.token", url="http://localhost:5000")
     full["scaling"].update(hpa="recommend", vpa=True)
     full["monitoring"]["alertWebhooks"] = ["http://127.0.0.1:9093/api/v2/alerts", "https://hooks.example/x?y=1"]
+    full["events"] = {"webhooks": {"allow": ["10.20.0.0/16", "fd00::/8", "127.0.0.1"], "allowHttp": True, "origin": "events.example.com"}}
     check(not list(validators["microservices"].iter_errors(full)), "the schema takes every setting")
     said = problems(full, {})
     check(not said, "the loader takes every setting", "\n".join(said))

@@ -110,7 +110,7 @@ def main():
         p = Place(folder)
         result = p.run()
         check(result.returncode == 0, "the first run succeeds", result.stdout)
-        check(sorted(os.listdir(p.store)) == ["mam.gateway.key", "mam.jwt.key", "mam.keys.secret", "mam.redis.api-gateway", "mam.redis.project-manager", "mam.redis.replication", "mam.registry.token", "mam.tls.tickets"],
+        check(sorted(os.listdir(p.store)) == ["mam.events.key", "mam.gateway.key", "mam.jwt.key", "mam.keys.secret", "mam.redis.api-gateway", "mam.redis.event-bus", "mam.redis.project-manager", "mam.redis.replication", "mam.registry.token", "mam.tls.tickets"],
               "it makes the credentials that are needed", os.listdir(p.store))
         check(all(stat.S_IMODE(os.stat(os.path.join(p.store, f)).st_mode) == 0o600 for f in os.listdir(p.store)),
               "only root can read them")
@@ -125,7 +125,7 @@ def main():
         mode = stat.S_IMODE(os.stat(os.path.join(p.state, "keys/jwks.json")).st_mode)
         check(mode == 0o644, "everybody can read that", oct(mode))
         kept = sorted(os.listdir(os.path.join(p.state, "config")))
-        check(kept == ["_microservices.json", "api-gateway.json", "postgresql.json", "project-manager.json", "redis.json"],
+        check(kept == ["_microservices.json", "api-gateway.json", "event-bus.json", "postgresql.json", "project-manager.json", "redis.json"],
               "every good definition is kept", kept)
         with open(os.path.join(p.config, "services.json"), encoding="utf-8") as f:
             text = f.read()

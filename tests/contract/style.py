@@ -17,7 +17,7 @@ TEXT = {".c", ".h", ".py", ".sh", ".build", ".xml", ".policy", ".rules", ".md", 
 ROOMS = {
     "libpq-fe.h": {"libmam/db", "postgresql"},
     "hiredis/": {"libmam/cache"},
-    "openssl/": {"libmam/auth", "libmam/config", "libmam/db", "libmam/http", "redis", "setup", "project-manager"},
+    "openssl/": {"event-bus", "libmam/auth", "libmam/config", "libmam/db", "libmam/http", "redis", "setup", "project-manager"},
 }
 
 

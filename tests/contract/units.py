@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 # Highest exposure in tenths, by service; mam's own first.
-EXPOSURE = {"api-gateway": 13, "project-manager": 12, "postgresql": 20, "redis": 20}
+EXPOSURE = {"api-gateway": 13, "project-manager": 12, "event-bus": 13, "postgresql": 20, "redis": 20}
 STATIC_EXPOSURE = {"mam-manager.service": 12, "mam-setup.service": 12, "mam-registry.service": 13, "mam-alerts.service": 13}
 
 generator, source = sys.argv[1:3]
@@ -77,7 +77,7 @@ def build_tree(folder, libexec):
 def make_programs(libexec):
     """verify wants the programs that units name to exist; it runs none of them, so empty files of the same names do."""
     os.makedirs(libexec)
-    for name in ("mam-manager", "mam-setup", "mam-registry", "mam-alerts", "mam-exit", "mam-api-gateway", "mam-project-manager", "mam-postgresql", "mam-redis"):
+    for name in ("mam-manager", "mam-setup", "mam-registry", "mam-alerts", "mam-exit", "mam-api-gateway", "mam-project-manager", "mam-event-bus", "mam-postgresql", "mam-redis"):
         path = os.path.join(libexec, name)
         with open(path, "w", encoding="ascii") as f:
             f.write("#!/bin/false\n")

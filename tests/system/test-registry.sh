@@ -188,11 +188,11 @@ YAML
   prometheus --config.file=/tmp/prometheus.yml --storage.tsdb.path=/tmp/prometheus --web.listen-address=127.0.0.1:9090 --log.level=warn &
   pid=$!
   trap "kill $pid" EXIT
-  eventually 30 targets_up 6 # the suite, 2 of the gateway, 3 of project-manager
+  eventually 30 targets_up 8 # the suite, 2 of the gateway, 2 of the event bus, 3 of project-manager
   equal "$(jq -r '[.data.activeTargets[].labels.instance] | sort | join(" ")' /tmp/targets)" \
-    "api-gateway:1 api-gateway:2 mam project-manager:1 project-manager:2 project-manager:3"
+    "api-gateway:1 api-gateway:2 event-bus:1 event-bus:2 mam project-manager:1 project-manager:2 project-manager:3"
   mamctl scale project-manager 5
-  eventually 30 targets_up 8
+  eventually 30 targets_up 10
   eventually 10 sh -c 'curl -sS --data-urlencode "query=mam_service_replicas_ready{service=\"project-manager\"}" http://127.0.0.1:9090/api/v1/query | jq -e ".data.result[0].value[1] == \"5\""'
   equal "$(curl -sS http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health == "err")] | length')" 0
   equal "$(curl -sS --data-urlencode 'query=process_resident_memory_bytes{service="project-manager",replica="4"}' http://127.0.0.1:9090/api/v1/query | jq '.data.result | length')" 1

@@ -14,6 +14,9 @@
 static const char *const no_routes[] = { NULL };
 static const char *const project_routes[] = { "/api/v1/projects", NULL };
 
+static const char *const event_routes[] = { "/v1/topics",   "/v1/subscriptions", "/v1/schemas",
+                                            "/v1/archives", "/v1/keep",          NULL };
+
 static const MamBuiltin builtins[] = {
         {
                         .id = "api-gateway",
@@ -31,6 +34,15 @@ static const MamBuiltin builtins[] = {
                         .database = true,
                         .cache = true,
                         .routes = project_routes,
+        },
+        {
+                        .id = "event-bus",
+                        .binary = "mam-event-bus",
+                        .probe = MAM_PROBE_HTTP,
+                        .replica_socket = true,
+                        .database = true,
+                        .cache = true,
+                        .routes = event_routes,
         },
         {
                         .id = "postgresql",

@@ -57,6 +57,10 @@ const char *mam_config_suggest(const char *text, const char *const *words);
 /* Reads microservices.json into the settings of f->config. 0 or -ENOMEM. */
 int mam_config_read_settings(MamConfigFile *f, json_object *root);
 
+/* "events". 0 or -ENOMEM. */
+int mam_config_read_events(MamConfigFile *f, json_object *root);
+void mam_events_config_done(MamEventsConfig *e);
+
 /* Reads one definition. 1: good, *ret written; 0: bad, with at least one error reported; -ENOMEM. The
  * defaults of the settings must be known. */
 int mam_config_read_service(MamServiceConfig *ret, MamConfigFile *f, const char *id, json_object *object);

@@ -481,7 +481,7 @@ static void read_gateway(Reader *rd, json_object *root) {
 int mam_config_read_settings(MamConfigFile *f, json_object *root) {
         static const char *const known[] = {
                 "namespace", "version", "environment", "registry", "networking", "monitoring",
-                "security",  "scaling", "external",    "gateway",  NULL,
+                "security",  "scaling", "external",    "gateway",  "events",     NULL,
         };
         Reader rd = { .file = f, .c = f->config };
         const char *text;
@@ -522,5 +522,6 @@ int mam_config_read_settings(MamConfigFile *f, json_object *root) {
                 report_not_yet(&rd, sections[i].name, o);
         }
         read_gateway(&rd, root);
+        note(&rd, mam_config_read_events(f, root));
         return rd.r;
 }

@@ -62,6 +62,7 @@ MamConfig *mam_config_free(MamConfig *c) {
         free(c->postgresql_dsn);
         free(c->redis_dsn);
         mam_gateway_config_unref(c->gateway);
+        mam_events_config_done(&c->events);
         free(c);
         return NULL;
 }

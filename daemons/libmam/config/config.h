@@ -130,6 +130,14 @@ struct MamServiceConfig {
         char revision[16]; /* its name, or "" */
 };
 
+/* What holds for the event bus. */
+typedef struct MamEventsConfig {
+        char **webhook_allow;    /* NULL-terminated, or NULL: networks and addresses that webhooks may be at
+                                    although not everybody can reach them */
+        bool webhook_allow_http; /* http:// to these */
+        char *webhook_origin; /* how webhooks are asked for their consent: a host name; NULL: this host's */
+} MamEventsConfig;
+
 struct MamConfig {
         bool incomplete; /* a file could not be read as a whole: services that it used to define may be
                             missing */
@@ -151,6 +159,7 @@ struct MamConfig {
         char **alert_webhooks;               /* NULL-terminated http(s) URLs: monitoring.alertWebhooks */
         bool tls;                            /* security.tls: the gateway serves HTTPS too; default false */
         MamGatewayConfig *gateway;           /* reference; "gateway", without services */
+        MamEventsConfig events;              /* "events" */
 
         MamServiceConfig *services; /* in file order */
         size_t n_services;

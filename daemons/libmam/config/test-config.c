@@ -129,11 +129,12 @@ TEST(the_installed_defaults_are_without_fault) {
         ASSERT_TRUE(!mam_service_has_public_socket(s));
 
         mam_config_dependency_order(c, order);
-        ASSERT_EQ(c->n_services, 4);
+        ASSERT_EQ(c->n_services, 5);
         ASSERT_STREQ(c->services[order[0]].id, "api-gateway");
         ASSERT_STREQ(c->services[order[1]].id, "postgresql");
         ASSERT_STREQ(c->services[order[2]].id, "redis");
         ASSERT_STREQ(c->services[order[3]].id, "project-manager");
+        ASSERT_STREQ(c->services[order[4]].id, "event-bus");
 }
 
 TEST(each_wrong_services_file_is_told_what_is_wrong_where) {
@@ -181,6 +182,11 @@ TEST(each_wrong_settings_file_is_told_what_is_wrong_where) {
                   "machine: there the registry listens" },
                 { "{ \"registry\": { \"enabled\": true, \"url\": \"http://localhost:6379\" } }",
                   "services.json:1: redis.port: 6379 is the port of the registry" },
+                { "{ \"events\": { \"webhooks\": { \"allow\": [ \"10.0.0.0/33\" ] } } }",
+                  "microservices.json:1: events.webhooks.allow.0: must be a network or an address, such as \"10.0.0.0/8\"" },
+                { "{ \"events\": { \"webhooks\": { \"origin\": \"a b\", \"allowHttp\": 1 } } }",
+                  "microservices.json:1: events.webhooks.allowHttp: must be true or false\n"
+                  "microservices.json:1: events.webhooks.origin: must be a host name, such as \"events.example.com\"" },
                 { "{ \"monitoring\": { \"alertWebhooks\": \"http://x\" } }",
                   "microservices.json:1: monitoring.alertWebhooks: must be an array" },
                 { "{ \"monitoring\": { \"alertWebhooks\": [\n\"ftp://x\",\n5,\n\"http://a b\",\n\"http://x\",\n\"http://x\" ] } }",
@@ -293,6 +299,29 @@ TEST(what_the_registry_does_is_no_notice) {
         ASSERT_EQ(c->n_problems, 0);
         ASSERT_TRUE(!c->registry_enabled && !c->alert_webhooks[0]);
         ASSERT_STREQ(c->registry_listen, "127.0.0.1:5000");
+}
+
+TEST(webhooks_of_the_event_bus_are_set) {
+        _cleanup_(folder_done) Folder f = folder_new();
+        _cleanup_(mam_config_freep) MamConfig *c = NULL;
+
+        put(&f, "services.json", "{}");
+        put(&f,
+            "microservices.json",
+            "{ \"events\": { \"webhooks\": { \"allow\": [ \"10.0.0.0/8\", \"fd00::/8\", \"127.0.0.1\" ], \"allowHttp\": true,"
+            "  \"origin\": \"events.example.com\" } } }");
+        c = load(&f, false);
+        ASSERT_EQ(c->n_problems, 0);
+        ASSERT_STREQ(c->events.webhook_allow[0], "10.0.0.0/8");
+        ASSERT_STREQ(c->events.webhook_allow[2], "127.0.0.1");
+        ASSERT_TRUE(!c->events.webhook_allow[3]);
+        ASSERT_TRUE(c->events.webhook_allow_http);
+        ASSERT_STREQ(c->events.webhook_origin, "events.example.com");
+        mam_config_freep(&c);
+
+        put(&f, "microservices.json", "{}");
+        c = load(&f, false);
+        ASSERT_TRUE(!c->events.webhook_allow && !c->events.webhook_allow_http && !c->events.webhook_origin);
 }
 
 TEST(autoscaling_follows_the_settings_for_services_only) {

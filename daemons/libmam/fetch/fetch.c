@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <curl/curl.h>
 
@@ -22,6 +23,8 @@ struct MamFetcher {
         CURLM *multi;           /* owned */
         sd_event_source *timer; /* owned */
         char user_agent[64];
+        MamFetchRule rule; /* or NULL */
+        void *rule_userdata;
 };
 
 struct MamFetch {
@@ -30,6 +33,7 @@ struct MamFetch {
         struct curl_slist *fields; /* owned */
         MamBuffer answer;
         size_t answer_max;
+        bool is_refused; /* an address */
         char problem[CURL_ERROR_SIZE];
         MamFetchCallback callback;
         void *userdata;
@@ -77,6 +81,8 @@ int mam_fetch_origin(char **ret, const char *url) {
 static const char *describe(const MamFetch *f, CURLcode code, long status) {
         if (status > 0)
                 return "the answer is not 2xx";
+        if (f->is_refused)
+                return "its address is not allowed";
         return f->problem[0] ? f->problem : curl_easy_strerror(code);
 }
 
@@ -93,7 +99,9 @@ static void fetch_ended(MamFetch *f, CURLcode code) {
                 .status = status,
                 .is_cut = status > 0 && code != CURLE_OK,
                 .is_url_bad = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL,
+                .is_refused = status == 0 && f->is_refused,
                 .body = "",
+                .fetch = f,
                 .retry_after_usec = (uint64_t) retry_after * MAM_USEC_PER_SEC,
                 .problem = describe(f, code, status),
         };
@@ -232,6 +240,33 @@ MamFetcher *mam_fetcher_free(MamFetcher *p) {
         return NULL;
 }
 
+void mam_fetcher_set_rule(MamFetcher *p, MamFetchRule rule, void *userdata) {
+        assert(p);
+
+        p->rule = rule;
+        p->rule_userdata = userdata;
+}
+
+const char *mam_fetch_field(MamFetch *f, const char *name) {
+        struct curl_header *field = NULL;
+
+        assert(f);
+        assert(name);
+
+        return curl_easy_header(f->easy, name, 0, CURLH_HEADER, -1, &field) == CURLHE_OK ? field->value
+                                                                                         : NULL;
+}
+
+static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
+        MamFetch *f = userdata;
+
+        if (!f->fetcher->rule(&address->addr, address->addrlen, f->fetcher->rule_userdata)) {
+                f->is_refused = true;
+                return CURL_SOCKET_BAD;
+        }
+        return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static size_t on_answer(char *data, size_t size, size_t n, void *userdata) {
         MamFetch *f = userdata;
 
@@ -257,13 +292,14 @@ static int add_fields(MamFetch *f, const MamFetchRequest *q) {
         int r;
 
         r = add_field(f, "Expect:"); /* no 100-continue for so little */
-        if (r >= 0 && q->content_type) {
-                if (asprintf(&type, "Content-Type: %s", q->content_type) < 0) {
-                        type = NULL;
-                        return -ENOMEM;
-                }
-                r = add_field(f, type);
+        /* without one libcurl would say that it is a form */
+        if (r >= 0 &&
+            asprintf(&type, "Content-Type:%s%s", q->content_type ? " " : "", q->content_type ?: "") < 0) {
+                type = NULL;
+                return -ENOMEM;
         }
+        if (r >= 0)
+                r = add_field(f, type);
         for (const char *const *p = q->fields; r >= 0 && p && *p; p++)
                 r = add_field(f, *p);
         return r;
@@ -288,6 +324,13 @@ static int fetch_setup(MamFetch *f, const MamFetchRequest *q) {
         if (q->body) {
                 c = c ? c : curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) q->body_size);
                 c = c ? c : curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, q->body);
+        }
+        if (q->method)
+                c = c ? c : curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
+        if (f->fetcher->rule) {
+                c = c ? c : curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+                c = c ? c : curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, f);
+                c = c ? c : curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
         }
         c = c ? c : curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long) (deadline / MAM_USEC_PER_MSEC));
         c = c ? c : curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
