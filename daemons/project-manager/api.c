@@ -80,7 +80,11 @@ static int handle_list(MamHttpExchange *x, App *app, const Resource *resource) {
         r = begin(&q, x, app, resource);
         if (r <= 0)
                 return r;
-        if (!check_list_path(q) || !request_check_list(q, &list))
+        if (!check_list_path(q))
+                return 0;
+        if (export_is_wanted(x))
+                return export_list(q);
+        if (!request_check_list(q, &list))
                 return 0;
         call = request_call(q, on_list);
         return request_started(q, resource->list(&call, &q->target, &list.list));
@@ -161,7 +165,13 @@ static int handle_delete(MamHttpExchange *x, App *app, const Resource *resource)
         if (r <= 0)
                 return r;
         call = request_call(q, on_deleted);
-        return request_started(q, resource->remove(&call, &q->target, &q->versions));
+        return request_started(
+                        q,
+                        resource->remove(
+                                        &call,
+                                        &q->target,
+                                        &q->versions,
+                                        mam_service_identity(q->x)->subject));
 }
 
 /* handle_project_create() and so on */

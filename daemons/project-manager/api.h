@@ -24,6 +24,13 @@ int handle_import_get(MamHttpExchange *x, void *userdata);
 int handle_import_delete(MamHttpExchange *x, void *userdata);
 int handle_import_rows(MamHttpExchange *x, void *userdata);
 
+/* A list as application/x-ndjson, without pages. */
+bool export_is_wanted(MamHttpExchange *x);
+int export_list(Request *q);
+
+/* openapi.json, which describes all of them. */
+int handle_openapi(MamHttpExchange *x, void *userdata);
+
 int handle_task_create(MamHttpExchange *x, void *userdata);
 int handle_task_list(MamHttpExchange *x, void *userdata);
 int handle_task_get(MamHttpExchange *x, void *userdata);

@@ -531,7 +531,12 @@ int handle_import_delete(MamHttpExchange *x, void *userdata) {
         if (r <= 0)
                 return r;
         call = request_call(q, on_summary);
-        return request_started(q, import_revert(&call, &q->target, mam_route_parameter(x, "import")));
+        return request_started(
+                        q,
+                        import_revert(&call,
+                                      &q->target,
+                                      mam_route_parameter(x, "import"),
+                                      mam_service_identity(x)->subject));
 }
 
 static void on_rows(Request *q, const MamPgResult *result) {

@@ -97,7 +97,8 @@ static const MamPgStatement revert = {
         .sql = "WITH i AS (UPDATE imports i SET state = 'reverted', updated_at = now() FROM projects p "
                "WHERE i.id = $3::uuid AND i.project = p.id AND " IS_PROJECT(
                                "p") " RETURNING i.id) "
-                                    "DELETE FROM tasks t USING i, import_rows r WHERE r.import = i.id AND r.task = t.id AND t.version = 1",
+                                    "DELETE FROM tasks t USING i, import_rows r, " STORE_ACTOR(
+                                                    "$4") " WHERE r.import = i.id AND r.task = t.id AND t.version = 1",
         .idempotent = true,
 };
 
@@ -170,8 +171,8 @@ int import_rows(const StoreCall *c,
         return run(c, &rows, p, MAM_ELEMENTSOF(p));
 }
 
-int import_revert(const StoreCall *c, const StoreTarget *t, const char *id) {
-        const char *const p[] = { t->project_id, t->project_key, id };
+int import_revert(const StoreCall *c, const StoreTarget *t, const char *id, const char *subject) {
+        const char *const p[] = { t->project_id, t->project_key, id, subject };
 
-        return run_two(c, &revert, &get, p, MAM_ELEMENTSOF(p), MAM_ELEMENTSOF(p));
+        return run_two(c, &revert, &get, p, 4, 3);
 }

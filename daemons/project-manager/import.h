@@ -47,4 +47,4 @@ int import_rows(const StoreCall *c,
                 uint32_t after,
                 unsigned limit);
 /* Deletes the tasks that it made and nobody has changed since. One row with STORE_JSON, as import_get(). */
-int import_revert(const StoreCall *c, const StoreTarget *t, const char *id);
+int import_revert(const StoreCall *c, const StoreTarget *t, const char *id, const char *subject);

@@ -173,6 +173,7 @@ static int setup(MamService *s, void **ret) {
 #define IMPORT   PROJECT "/imports/{import}"
 
 static const MamRoute routes[] = {
+        { .method = "GET", .path = PROJECTS "/openapi.json", .handler = handle_openapi, .anonymous = true },
         { .method = "GET", .path = PROJECTS, .handler = handle_project_list },
         { .method = "POST", .path = PROJECTS, .handler = handle_project_create, .role = "editor" },
         { .method = "GET", .path = PROJECT, .handler = handle_project_get },

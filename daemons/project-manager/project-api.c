@@ -25,7 +25,12 @@ static int update(Request *q, const StoreCall *c) {
         project_draft_read(&draft, q->body, true, &q->errors);
         if (request_answered_errors(q))
                 return 0;
-        return store_project_update(c, &q->target, &q->versions, &draft);
+        return store_project_update(
+                        c,
+                        &q->target,
+                        &q->versions,
+                        &draft,
+                        mam_service_identity(q->x)->subject);
 }
 
 const Resource project_resource = {

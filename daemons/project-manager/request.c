@@ -130,6 +130,8 @@ static void on_query_done(
         q->query = mam_pg_query_free(q->query); /* our reference; the result stays until we return */
         if (error == 0)
                 q->on_result(q, result);
+        else if (mam_http_exchange_is_started(q->x))
+                mam_http_exchange_abort(q->x); /* what was sent is not all: the client must see that */
         else
                 answer_database_error(q, error, message);
 }

@@ -40,7 +40,10 @@ typedef struct Resource {
         int (*update)(Request *q, const StoreCall *c);
         int (*list)(const StoreCall *c, const StoreTarget *t, const StoreList *l);
         int (*get)(const StoreCall *c, const StoreTarget *t);
-        int (*remove)(const StoreCall *c, const StoreTarget *t, const Condition *versions);
+        int (*remove)(const StoreCall *c,
+                      const StoreTarget *t,
+                      const Condition *versions,
+                      const char *subject);
 } Resource;
 
 struct Request {

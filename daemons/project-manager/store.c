@@ -78,12 +78,15 @@ static const MamPgStatement project_update = {
         .name = "project-update",
         .sql = "UPDATE projects p SET version = version + 1, updated_at = now(), name = COALESCE($4::text, name), "
                "description = COALESCE($5::text, description), state = COALESCE($6::text, state) "
-               "WHERE " IS_PROJECT("p") " AND " VERSION_IS("p", "$3") " RETURNING " PROJECT_ROW("p"),
+               "FROM " STORE_ACTOR("$7") " "
+                                         "WHERE " IS_PROJECT("p") " AND " VERSION_IS(
+                                                         "p",
+                                                         "$3") " RETURNING " PROJECT_ROW("p"),
 };
 
 static const MamPgStatement project_delete = {
         .name = "project-delete",
-        .sql = "DELETE FROM projects p WHERE " IS_PROJECT(
+        .sql = "DELETE FROM projects p USING " STORE_ACTOR("$4") " WHERE " IS_PROJECT(
                         "p") " AND " VERSION_IS("p", "$3") " RETURNING NULL, p.version, p.id",
 };
 
@@ -123,16 +126,16 @@ static const MamPgStatement task_update = {
                "due = CASE WHEN $13::boolean THEN $14::date ELSE t.due END, labels = COALESCE($15::text[], t.labels), "
                "estimate = CASE WHEN $16::boolean THEN $17::numeric ELSE t.estimate END, "
                "external = CASE WHEN $18::boolean THEN $19::text ELSE t.external END "
-               "FROM projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
+               "FROM projects p, " STORE_ACTOR("$20") " WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
                                "t",
                                "$6") " RETURNING " TASK_ROW("t", "p.key"),
 };
 
 static const MamPgStatement task_delete = {
         .name = "task-delete",
-        .sql = "DELETE FROM tasks t USING projects p WHERE " IS_TASK("p", "t") " AND " VERSION_IS(
-                        "t",
-                        "$6") " RETURNING NULL, t.version, t.id",
+        .sql = "DELETE FROM tasks t USING projects p, " STORE_ACTOR("$7") " WHERE " IS_TASK(
+                        "p",
+                        "t") " AND " VERSION_IS("t", "$6") " RETURNING NULL, t.version, t.id",
 };
 
 /* A query's condition goes in between, with parameters of its own behind these. */
@@ -302,7 +305,8 @@ int store_project_update(
                 const StoreCall *c,
                 const StoreTarget *t,
                 const Condition *versions,
-                const ProjectDraft *d) {
+                const ProjectDraft *d,
+                const char *subject) {
         char array[CONDITION_TEXT_SIZE];
 
         return RUN(c,
@@ -311,13 +315,18 @@ int store_project_update(
                    condition_to_array(versions, array),
                    value(&d->name),
                    value(&d->description),
-                   value(&d->state));
+                   value(&d->state),
+                   subject);
 }
 
-int store_project_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {
+int store_project_delete(
+                const StoreCall *c,
+                const StoreTarget *t,
+                const Condition *versions,
+                const char *subject) {
         char array[CONDITION_TEXT_SIZE];
 
-        return RUN(c, &project_delete, PROJECT_TARGET(t), condition_to_array(versions, array));
+        return RUN(c, &project_delete, PROJECT_TARGET(t), condition_to_array(versions, array), subject);
 }
 
 int store_project_list(const StoreCall *c, const StoreTarget *t, const StoreList *l) {
@@ -363,7 +372,8 @@ int store_task_update(
                 const StoreCall *c,
                 const StoreTarget *t,
                 const Condition *versions,
-                const TaskDraft *d) {
+                const TaskDraft *d,
+                const char *subject) {
         char array[CONDITION_TEXT_SIZE];
 
         return RUN(c,
@@ -382,13 +392,18 @@ int store_task_update(
                    d->estimate.set ? "true" : "false",
                    number_value(&d->estimate),
                    flag(&d->external),
-                   value(&d->external));
+                   value(&d->external),
+                   subject);
 }
 
-int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions) {
+int store_task_delete(
+                const StoreCall *c,
+                const StoreTarget *t,
+                const Condition *versions,
+                const char *subject) {
         char array[CONDITION_TEXT_SIZE];
 
-        return RUN(c, &task_delete, TASK_TARGET(t), condition_to_array(versions, array));
+        return RUN(c, &task_delete, TASK_TARGET(t), condition_to_array(versions, array), subject);
 }
 
 /* Queries are as different as those who ask: such a statement is made each time. */

@@ -16,6 +16,10 @@
 extern const MamPgMigration store_migrations[];
 extern const size_t store_n_migrations;
 
+/* Who changes it, for the event that tells of it: triggers run in the same transaction. Creations say it
+ * themselves. */
+#define STORE_ACTOR(subject) "(SELECT set_config('mam.subject', " subject "::text, true)) actor"
+
 /* The columns of a row that is a project or a task. */
 enum {
         STORE_JSON,         /* text; NULL where a function says so */
@@ -70,8 +74,13 @@ int store_project_update(
                 const StoreCall *c,
                 const StoreTarget *t,
                 const Condition *versions,
-                const ProjectDraft *d);
-int store_project_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions);
+                const ProjectDraft *d,
+                const char *subject);
+int store_project_delete(
+                const StoreCall *c,
+                const StoreTarget *t,
+                const Condition *versions,
+                const char *subject);
 /* Up to limit rows; t is empty, as all projects are meant. */
 int store_project_list(const StoreCall *c, const StoreTarget *t, const StoreList *l);
 
@@ -87,8 +96,13 @@ int store_task_update(
                 const StoreCall *c,
                 const StoreTarget *t,
                 const Condition *versions,
-                const TaskDraft *d);
-int store_task_delete(const StoreCall *c, const StoreTarget *t, const Condition *versions);
+                const TaskDraft *d,
+                const char *subject);
+int store_task_delete(
+                const StoreCall *c,
+                const StoreTarget *t,
+                const Condition *versions,
+                const char *subject);
 /* No row: there is no such project; one row with JSON NULL: it has no such tasks. */
 int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l);
 

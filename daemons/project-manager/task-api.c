@@ -38,7 +38,7 @@ static int update(Request *q, const StoreCall *c) {
         task_draft_read(&draft, q->body, true, &q->errors);
         if (request_answered_errors(q))
                 return 0;
-        return store_task_update(c, &q->target, &q->versions, &draft);
+        return store_task_update(c, &q->target, &q->versions, &draft, mam_service_identity(q->x)->subject);
 }
 
 const Resource task_resource = {

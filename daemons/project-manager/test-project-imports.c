@@ -246,6 +246,34 @@ TEST(a_killed_replica_loses_and_doubles_no_row) {
         fixture_teardown(&f);
 }
 
+/* More than one page, and the same filters. */
+TEST(an_export_is_the_whole_list_line_by_line) {
+        _cleanup_(mam_freep) char *file = make_file(1234, 0);
+        _cleanup_(answer_freep) Answer *all = NULL, *some = NULL, *none = NULL;
+        size_t n = 0;
+        Fixture f;
+
+        fixture_setup(&f);
+        make_project(&f, "EX");
+        ASSERT_EQ(call_status(&f, "PUT", PROJECTS "/EX" IMPORT, CSV, file), 200);
+        all = call(&f,
+                   "GET",
+                   PROJECTS "/EX/tasks?query=number:1..1100",
+                   "Accept: application/x-ndjson\r\n",
+                   NULL);
+        CHECK(all, 200);
+        ASSERT_STREQ(answer_field(all, "Content-Type"), "application/x-ndjson");
+        for (const char *p = answer_body(all); (p = strstr(p, "\"title\":\"Task\"")); p++)
+                n++;
+        ASSERT_EQ(n, 1100);
+        some = call(&f, "GET", PROJECTS "/EX/tasks?status=done", "Accept: application/x-ndjson\r\n", NULL);
+        CHECK(some, 200);
+        ASSERT_TRUE(!strstr(some->text, "Task"));
+        none = call(&f, "GET", PROJECTS "/NONE/tasks", "Accept: application/x-ndjson\r\n", NULL);
+        CHECK(none, 404);
+        fixture_teardown(&f);
+}
+
 /* Tens of thousands of real issues. */
 TEST(real_backlogs_are_imported_completely) {
         static const struct {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "project-manager/test-openapi.h"
 #include "project-manager/test-project.h"
 
 MamTestServer cluster;
@@ -132,8 +133,11 @@ Answer *call_port(
         ASSERT_OK(fd);
         a->status = client_exchange(fd, request, a->text, sizeof(a->text));
         close(fd);
-        if (strstr(answer_field(a, "Content-Type"), "json") && *answer_body(a)) /* HEAD has none */
+        if (strstr(answer_field(a, "Content-Type"), "json") &&
+            !strstr(answer_field(a, "Content-Type"), "ndjson") && *answer_body(a)) /* HEAD has none */
                 ASSERT_OK(mam_json_parse(&a->json, answer_body(a), strlen(answer_body(a)), NULL));
+        if (a->status > 0)
+                openapi_check(method, path, a->status, answer_field(a, "Content-Type"), a->json, a->text);
         return a;
 }
 

@@ -37,7 +37,7 @@ void fixture_teardown(Fixture *f);
 
 typedef struct Answer {
         int status;
-        char text[262144];
+        char text[1048576];
         json_object *json; /* owned; NULL if the body is not JSON */
 } Answer;
 

@@ -239,8 +239,11 @@ static bool answer_is_whole(const char *text, size_t size, bool head_request) {
         if (!end || sscanf(text, "HTTP/1.1 %d", &status) != 1)
                 return false;
         field = strcasestr(text, "\r\nContent-Length: ");
-        if (head_request || status == 204 || status == 304 || !field || field > end)
+        if (head_request || status == 204 || status == 304)
                 return true;
+        if (!field || field > end) /* in chunks, of which the last is empty; or there is no body */
+                return !strcasestr(text, "\r\nTransfer-Encoding: chunked") ||
+                       (size > 7 && strcmp(text + size - 7, "\r\n0\r\n\r\n") == 0);
         return size >= (size_t) (end + 4 - text) + strtoul(field + 18, NULL, 10);
 }
 
