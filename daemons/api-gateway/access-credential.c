@@ -124,22 +124,36 @@ int access_verify(Access *a, const char *text, size_t size, Caller **ret, const 
 }
 
 /* The caller of a token or key, remembered or verified. */
-static int find_caller(Access *a, const Shown *shown, Caller **ret, const char **ret_reason) {
+static int find_caller(
+                Access *a,
+                MamHttpExchange *x,
+                const Shown *shown,
+                Caller **ret,
+                const char **ret_reason) {
+        const char *text = shown->token.data;
+        size_t size = shown->token.size;
         uint64_t usec = 0, now_sec;
         CredentialDigest digest;
+        uint32_t place = 0;
         Caller *known;
         int r;
 
-        (void) sd_event_now(a->event, CLOCK_MONOTONIC, &usec);
-        mam_key_source_look(a->issuers[0]->keys, false, usec); /* may forget all who are known */
+        /* May forget all who are known. */
+        mam_key_source_look(a->issuers[0]->keys, false, mam_http_exchange_now(x));
         (void) sd_event_now(a->event, CLOCK_REALTIME, &usec);
         now_sec = usec / MAM_USEC_PER_SEC;
 
-        r = caller_cache_digest(a->cache, &digest, shown->token.data, shown->token.size);
+        known = caller_cache_recall(a->cache, mam_http_exchange_hint(x), text, size, now_sec);
+        if (known) {
+                *ret = caller_ref(known);
+                return CREDENTIAL_OK;
+        }
+        r = caller_cache_digest(a->cache, &digest, text, size);
         if (r < 0)
                 return r;
-        known = caller_cache_find(a->cache, &digest, now_sec);
+        known = caller_cache_find(a->cache, &digest, now_sec, &place);
         if (known) {
+                mam_http_exchange_set_hint(x, place);
                 *ret = caller_ref(known);
                 return CREDENTIAL_OK;
         }
@@ -148,10 +162,10 @@ static int find_caller(Access *a, const Shown *shown, Caller **ret, const char *
                 return CREDENTIAL_BAD;
         }
 
-        r = shown->is_key_field ? check_key(a, shown->token.data, shown->token.size, ret, ret_reason)
-                                : access_verify(a, shown->token.data, shown->token.size, ret, ret_reason);
+        r = shown->is_key_field ? check_key(a, text, size, ret, ret_reason)
+                                : access_verify(a, text, size, ret, ret_reason);
         if (r == CREDENTIAL_OK)
-                caller_cache_keep(a->cache, &digest, *ret, now_sec);
+                caller_cache_keep(a->cache, &digest, text, size, *ret, now_sec);
         else if (r == CREDENTIAL_BAD)
                 caller_cache_keep_bad(a->cache, &digest, now_sec);
         return r;
@@ -166,7 +180,7 @@ int access_credential(Access *a, MamHttpExchange *x, Caller **ret, const char **
 
         r = find_shown(mam_http_exchange_head(x), &shown, ret_reason);
         if (r == CREDENTIAL_OK) {
-                r = find_caller(a, &shown, &c, ret_reason);
+                r = find_caller(a, x, &shown, &c, ret_reason);
                 if (r != CREDENTIAL_OK)
                         return r;
                 if (service) {

@@ -14,6 +14,8 @@ typedef struct Good {
         uint64_t since_sec; /* a clock that goes back must not prolong it */
         uint64_t until_sec; /* 0: free */
         Caller *caller;     /* reference */
+        char *text;         /* owned, wiped; of text_size bytes; NULL: too long to be kept */
+        size_t text_size;
 } Good;
 
 typedef struct Bad {
@@ -44,12 +46,20 @@ int caller_cache_new(CallerCache **ret) {
         return 0;
 }
 
+static void forget(Good *g) {
+        if (g->text)
+                explicit_bzero(g->text, g->text_size);
+        free(g->text);
+        caller_unref(g->caller);
+        *g = (Good){ 0 };
+}
+
 CallerCache *caller_cache_free(CallerCache *k) {
         if (!k)
                 return NULL;
 
         for (size_t i = 0; i < MAM_ELEMENTSOF(k->good); i++)
-                caller_unref(k->good[i].caller);
+                forget(&k->good[i]);
         mam_sha256_free(k->sha256);
         free(k);
         return NULL;
@@ -70,12 +80,54 @@ static size_t set_of(const CredentialDigest *d, size_t n_sets) {
         return n % n_sets * WAYS;
 }
 
-Caller *caller_cache_find(CallerCache *k, const CredentialDigest *d, uint64_t now_sec) {
-        Good *set = &k->good[set_of(d, GOOD_SETS)];
+static bool counts(const Good *g, uint64_t now_sec) {
+        return now_sec < g->until_sec && now_sec >= g->since_sec;
+}
 
-        for (unsigned i = 0; i < WAYS; i++)
-                if (now_sec < set[i].until_sec && now_sec >= set[i].since_sec && is_same(&set[i].digest, d))
-                        return set[i].caller;
+/* Takes as long wherever the difference is: the text in the place may be somebody else's by now. */
+static bool is_same_text(const char *a, const char *b, size_t size) {
+        uint64_t difference = 0, x, y;
+        size_t i;
+
+        for (i = 0; i + sizeof(x) <= size; i += sizeof(x)) {
+                memcpy(&x, a + i, sizeof(x));
+                memcpy(&y, b + i, sizeof(y));
+                difference |= x ^ y;
+        }
+        for (; i < size; i++)
+                difference |= (uint8_t) (a[i] ^ b[i]);
+        return difference == 0;
+}
+
+Caller *caller_cache_recall(
+                const CallerCache *k,
+                uint32_t place,
+                const void *data,
+                size_t size,
+                uint64_t now_sec) {
+        const Good *g;
+
+        if (place == 0 || place > MAM_ELEMENTSOF(k->good))
+                return NULL;
+        g = &k->good[place - 1];
+        return g->text && g->text_size == size && counts(g, now_sec) && is_same_text(g->text, data, size)
+                               ? g->caller
+                               : NULL;
+}
+
+Caller *caller_cache_find(
+                const CallerCache *k,
+                const CredentialDigest *d,
+                uint64_t now_sec,
+                uint32_t *ret_place) {
+        size_t first = set_of(d, GOOD_SETS);
+
+        for (size_t i = first; i < first + WAYS; i++) {
+                if (!counts(&k->good[i], now_sec) || !is_same(&k->good[i].digest, d))
+                        continue;
+                *ret_place = (uint32_t) i + 1;
+                return k->good[i].caller;
+        }
         return NULL;
 }
 
@@ -88,7 +140,21 @@ bool caller_cache_is_bad(const CallerCache *k, const CredentialDigest *d, uint64
         return false;
 }
 
-void caller_cache_keep(CallerCache *k, const CredentialDigest *d, Caller *c, uint64_t now_sec) {
+static void keep_text(Good *g, const void *data, size_t size) {
+        g->text = size > 0 && size <= CALLER_CACHE_TEXT_MAX ? malloc(size) : NULL;
+        if (!g->text) /* then it is hashed each time */
+                return;
+        memcpy(g->text, data, size);
+        g->text_size = size;
+}
+
+void caller_cache_keep(
+                CallerCache *k,
+                const CredentialDigest *d,
+                const void *data,
+                size_t size,
+                Caller *c,
+                uint64_t now_sec) {
         Good *set = &k->good[set_of(d, GOOD_SETS)], *place = &set[0];
         uint64_t until = now_sec + CALLER_CACHE_GOOD_SEC;
 
@@ -100,9 +166,10 @@ void caller_cache_keep(CallerCache *k, const CredentialDigest *d, Caller *c, uin
                 if (set[i].until_sec < place->until_sec)
                         place = &set[i];
 
-        caller_ref(c);
-        caller_unref(place->caller);
+        caller_ref(c); /* it may be the one that is there */
+        forget(place);
         *place = (Good){ .digest = *d, .since_sec = now_sec, .until_sec = until, .caller = c };
+        keep_text(place, data, size);
 }
 
 void caller_cache_keep_bad(CallerCache *k, const CredentialDigest *d, uint64_t now_sec) {
@@ -124,8 +191,7 @@ void caller_cache_drop(CallerCache *k, bool (*match)(const Caller *c, void *user
 
                 if (!g->caller || (match && !match(g->caller, userdata)))
                         continue;
-                g->caller = caller_unref(g->caller);
-                g->until_sec = 0;
+                forget(g);
         }
         if (!match)
                 caller_cache_forget_bad(k);

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "libmam/http/http-client.h"
+
 const char *caller_kind_to_string(CallerKind k) {
         static const char *const names[_CALLER_KIND_MAX] = {
                 [CALLER_NOBODY] = "nobody",           [CALLER_TOKEN] = "token",     [CALLER_KEY] = "key",
@@ -85,12 +87,69 @@ static size_t spec_text_size(const CallerSpec *s, size_t n_roles) {
         return size;
 }
 
+/* Of a name that is a literal. */
+#define NAME(s) ((MamHttpRange){ s, sizeof(s) - 1 })
+
+/* A list in one field. Beyond the size of list names are left out: fewer rights, never more. */
+static int add_list(
+                Caller *c,
+                MamHttpRange name,
+                const char *const *items,
+                size_t n,
+                char separator,
+                char *list,
+                size_t size) {
+        char *p = list;
+
+        for (size_t i = 0; i < n; i++) {
+                size_t k = strlen(items[i]);
+
+                if ((size_t) (list + size - p) < k + 2)
+                        break;
+                if (p != list)
+                        *p++ = separator;
+                p = mempcpy(p, items[i], k);
+        }
+        return mam_http_fields_add(
+                        &c->fields,
+                        &c->n_fields,
+                        name,
+                        (MamHttpRange){ list, (size_t) (p - list) });
+}
+
+/* What a replica is told, once for all requests: legal, as spec_is_fit() has looked at it. */
+static int make_fields(Caller *c) {
+        char list[CALLER_SCOPES_MAX * 65 + 1];
+        int r;
+
+        static_assert(sizeof(list) >= MAM_IDENTITY_ROLES_MAX * 72, "too little room for roles");
+        if (!c->identity.subject) /* nobody, on a route for everybody */
+                return 0;
+        r = mam_http_fields_add(
+                        &c->fields,
+                        &c->n_fields,
+                        NAME("Mam-Subject"),
+                        (MamHttpRange){ c->identity.subject, strlen(c->identity.subject) });
+        if (r >= 0)
+                r = add_list(c,
+                             NAME("Mam-Roles"),
+                             c->identity.roles,
+                             c->identity.n_roles,
+                             ',',
+                             list,
+                             MAM_IDENTITY_ROLES_MAX * 72);
+        if (r >= 0 && c->scoped)
+                r = add_list(c, NAME("Mam-Scopes"), c->scopes, c->n_scopes, ' ', list, sizeof(list));
+        return r;
+}
+
 int caller_new(Caller **ret, const CallerSpec *spec) {
         size_t n_roles = spec->n_roles < MAM_IDENTITY_ROLES_MAX ? spec->n_roles : MAM_IDENTITY_ROLES_MAX;
+        _cleanup_(caller_unrefp) Caller *c = NULL;
         CallerProjectRole *projects;
         const char **scopes;
-        Caller *c;
         char *p;
+        int r;
 
         assert(ret);
 
@@ -132,8 +191,11 @@ int caller_new(Caller **ret, const CallerSpec *spec) {
         c->expires_sec = spec->expires_sec;
         c->hash = mix(mix(mix(mix(0xcbf29ce484222325ULL, c->issuer), c->key), c->service),
                       c->identity.subject);
+        r = make_fields(c);
+        if (r < 0)
+                return r;
 
-        *ret = c;
+        *ret = MAM_TAKE(c);
         return 0;
 }
 
@@ -181,6 +243,7 @@ Caller *caller_unref(Caller *c) {
         if (--c->n_ref > 0)
                 return NULL;
         json_object_put(c->claims);
+        mam_buffer_done(&c->fields);
         free(c);
         return NULL;
 }

@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 
 #include "libmam/service/service.h"
+#include "libmam/util/buffer.h"
 #include "libmam/util/macro.h"
 
 typedef struct Caller Caller;
@@ -52,6 +53,8 @@ struct Caller {
         json_object *claims;  /* owned; of a token, or NULL */
         uint64_t issued_sec;  /* realtime; 0: not known */
         uint64_t expires_sec; /* realtime; UINT64_MAX: does not */
+        MamBuffer fields;     /* Mam-Subject, Mam-Roles, Mam-Scopes for the replica, n_fields of them */
+        unsigned n_fields;
         uint64_t hash; /* of issuer, key and subject: for who counts by caller; not secret, not unique */
 };
 

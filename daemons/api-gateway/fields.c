@@ -11,6 +11,8 @@
 #include "libmam/service/service.h"
 #include "libmam/util/macro.h"
 
+#define TRACESTATE_MAX 4096U
+
 static bool name_is(const MamHttpField *f, const char *name) {
         return mam_http_range_equal_fold(f->name, name);
 }
@@ -105,26 +107,6 @@ bool field_is_for_client(const MamHttpHead *head, const MamHttpField *f) {
         return !mam_http_field_is_hop_by_hop(head, f);
 }
 
-void peer_address(char ret[static 64], const char *peer) {
-        const char *end;
-        size_t n;
-
-        ret[0] = '\0';
-        if (!peer)
-                return;
-        if (peer[0] == '[') {
-                peer++;
-                end = strchr(peer, ']');
-        } else
-                end = strncmp(peer, "unix", 4) == 0 ? NULL : strrchr(peer, ':');
-        n = end ? (size_t) (end - peer) : 0;
-        if (n == 0 || n >= 64 || strspn(peer, "0123456789abcdefABCDEF.:") < n)
-                return;
-
-        memcpy(ret, peer, n);
-        ret[n] = '\0';
-}
-
 void format_forwarded(char ret[static 512], const char *address, const char *scheme, MamHttpRange host) {
         bool v6 = strchr(address, ':') != NULL, host_is_plain = host.size > 0 && host.size <= 255;
         char *p;
@@ -148,34 +130,34 @@ static MamHttpRange text_range(const char *s) {
 /* Of a name that is a literal. */
 #define NAME(s) ((MamHttpRange){ s, sizeof(s) - 1 })
 
-static int add_identity(MamHttpCall *call, const char *subject, const char *const *roles, size_t n_roles) {
-        char list[MAM_IDENTITY_ROLES_MAX * 72], *p = list;
-        int r;
+/* What the vendors of a trace say of it may come in several fields, which are one list (RFC 9110, section
+ * 5.3). All of it, or nothing. */
+static MamHttpRange gather_tracestate(const MamHttpHead *head, char ret[static TRACESTATE_MAX]) {
+        MamHttpRange all = { 0 };
 
-        if (!subject) /* nobody, on a route for everybody */
-                return 0;
-        r = mam_http_call_add_field(call, "Mam-Subject", subject);
-        if (r < 0)
-                return r;
+        for (size_t i = 0; i < head->n_fields; i++) {
+                const MamHttpField *f = &head->fields[i];
 
-        *p = '\0';
-        for (size_t i = 0; i < n_roles; i++) {
-                size_t n = strlen(roles[i]);
-
-                if ((size_t) (list + sizeof(list) - p) < n + 2)
-                        break; /* fewer rights, never more */
-                if (p != list)
-                        *p++ = ',';
-                p = stpcpy(p, roles[i]);
+                if (f->name.size != 10 || f->value.size == 0 || !name_is(f, "tracestate"))
+                        continue;
+                if (!all.data) {
+                        all = f->value;
+                        continue;
+                }
+                if (all.size + f->value.size + 1 > TRACESTATE_MAX)
+                        return (MamHttpRange){ 0 };
+                memmove(ret, all.data, all.size);
+                ret[all.size] = ',';
+                memcpy(ret + all.size + 1, f->value.data, f->value.size);
+                all = (MamHttpRange){ ret, all.size + 1 + f->value.size };
         }
-        return mam_http_call_add_field(call, "Mam-Roles", list);
+        return all;
 }
 
 static int add_trace(MamHttpCall *call, MamHttpExchange *x, const MamTrace *span) {
-        const MamHttpHead *head = mam_http_exchange_head(x);
-        const MamHttpField *parent, *state;
-        char text[MAM_TRACEPARENT_SIZE];
-        MamTrace t;
+        char text[MAM_TRACEPARENT_SIZE], list[TRACESTATE_MAX];
+        MamHttpRange state;
+        MamTrace parent;
         int r;
 
         /* The exchange's span is a child of the client's; the replica makes a child of it. */
@@ -187,11 +169,10 @@ static int add_trace(MamHttpCall *call, MamHttpExchange *x, const MamTrace *span
         if (r < 0)
                 return r;
 
-        state = mam_http_find(head, "tracestate");
-        parent = state ? mam_http_find(head, "traceparent") : NULL;
-        if (parent && mam_trace_parse(&t, parent->value.data, parent->value.size) >= 0 &&
-            mam_tracestate_is_valid(state->value.data, state->value.size))
-                return mam_http_call_add_legal_field(call, NAME("tracestate"), state->value);
+        state = gather_tracestate(mam_http_exchange_head(x), list);
+        if (state.size > 0 && mam_http_exchange_parent(x, &parent) &&
+            mam_tracestate_is_valid(state.data, state.size))
+                return mam_http_call_add_legal_field(call, NAME("tracestate"), state);
         return 0;
 }
 
@@ -199,13 +180,12 @@ int fields_add_for_upstream(
                 MamHttpCall *call,
                 MamHttpExchange *x,
                 const char *scheme,
-                const char *subject,
-                const char *const *roles,
-                size_t n_roles,
+                const Caller *caller,
                 const Route *route,
                 const MamTrace *span) {
         const MamHttpHead *head = mam_http_exchange_head(x);
-        char address[64], forwarded[512];
+        const char *address = mam_http_exchange_address(x);
+        char forwarded[512];
         int r;
 
         if (head->host.size > 0) {
@@ -224,7 +204,6 @@ int fields_add_for_upstream(
                         return r;
         }
 
-        peer_address(address, mam_http_exchange_peer(x));
         format_forwarded(forwarded, address, scheme, head->host);
         r = mam_http_call_add_legal_field(call, NAME("Forwarded"), text_range(forwarded));
         if (r >= 0 && address[0])
@@ -239,26 +218,8 @@ int fields_add_for_upstream(
         if (r >= 0)
                 r = add_trace(call, x, span);
         if (r >= 0)
-                r = add_identity(call, subject, roles, n_roles);
+                r = mam_http_call_add_fields(call, &caller->fields, caller->n_fields);
         if (r >= 0 && route)
                 r = route_add_request_fields(route, call);
         return r;
-}
-
-int fields_add_scopes(MamHttpCall *call, const Caller *c) {
-        char list[CALLER_SCOPES_MAX * 65 + 1], *p = list;
-
-        if (!c || !c->scoped)
-                return 0;
-        *p = '\0';
-        for (size_t i = 0; i < c->n_scopes; i++) {
-                size_t n = strlen(c->scopes[i]);
-
-                if ((size_t) (list + sizeof(list) - p) < n + 2)
-                        break; /* fewer rights, never more */
-                if (p != list)
-                        *p++ = ' ';
-                p = stpcpy(p, c->scopes[i]);
-        }
-        return mam_http_call_add_field(call, "Mam-Scopes", list);
 }

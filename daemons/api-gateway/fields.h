@@ -20,26 +20,17 @@
 bool field_is_for_upstream(const MamHttpHead *head, const MamHttpField *f);
 bool field_is_for_client(const MamHttpHead *head, const MamHttpField *f);
 
-/* What goes to a replica instead. scheme: "http" or "https". subject (NULL: nobody)
- * and roles: verified. route: what it adds and takes away; may be NULL. span: what the replica's
- * spans hang below; NULL: the exchange's own. 0, or what
- * mam_http_call_add_field() returned. */
+/* What goes to a replica instead. scheme: "http" or "https". caller: verified; it is told who that is, what
+ * roles they have, and what the credential is good for where it is narrowed to some scopes. route: what it
+ * adds and takes away; may be NULL. span: what the replica's spans hang below; NULL: the exchange's own. 0,
+ * or what mam_http_call_add_field() returned. */
 int fields_add_for_upstream(
                 MamHttpCall *call,
                 MamHttpExchange *x,
                 const char *scheme,
-                const char *subject,
-                const char *const *roles,
-                size_t n_roles,
+                const Caller *caller,
                 const Route *route,
                 const MamTrace *span);
 
-/* Mam-Scopes, separated by spaces: what the credential is good for, where it is narrowed to some. 0, or as
- * above. */
-int fields_add_scopes(MamHttpCall *call, const Caller *c);
-
-/* "192.0.2.1:4711" → "192.0.2.1", "[2001:db8::1]:4711" → "2001:db8::1"; "" for others, such as unix sockets.
- */
-void peer_address(char ret[static 64], const char *peer);
 /* The value of Forwarded (RFC 7239). */
 void format_forwarded(char ret[static 512], const char *address, const char *scheme, MamHttpRange host);

@@ -72,7 +72,7 @@ static int pass_fields(Forward *f, const MamHttpHead *head) {
                                 continue;
                         field.value = (MamHttpRange){ replaced, strlen(replaced) };
                 }
-                r = mam_http_exchange_add_field_range(f->x, field.name, field.value);
+                r = mam_http_exchange_add_legal_field(f->x, field.name, field.value);
                 if (r < 0)
                         return r;
         }
@@ -146,7 +146,7 @@ static void judge(Forward *f, unsigned status, uint64_t now) {
 
 int forward_on_call_head(MamHttpCall *call, const MamHttpHead *head, void *userdata) {
         Forward *f = userdata;
-        uint64_t now = gateway_now(f->gateway);
+        uint64_t now = forward_now(f);
         int r;
 
         if (f->finished)

@@ -6,7 +6,7 @@
 /* Whether a client has sent too little for the time that it had; paused time is ours, not its own. */
 static bool is_too_slow(const Forward *f) {
         uint64_t rate = f->gateway->protection.slow_bytes;
-        uint64_t usec = gateway_now(f->gateway) - f->body_since_usec;
+        uint64_t usec = forward_now(f) - f->body_since_usec;
 
         return rate > 0 && usec > f->gateway->protection.slow_grace_usec &&
                f->body_bytes < rate * usec / MAM_USEC_PER_SEC;
@@ -18,12 +18,12 @@ void forward_pause_body(Forward *f) {
                 return;
         mam_http_exchange_pause_body(f->x);
         if (f->body_paused_usec == 0)
-                f->body_paused_usec = gateway_now(f->gateway);
+                f->body_paused_usec = forward_now(f);
 }
 
 static void resume_body(Forward *f) {
         if (f->body_paused_usec > 0)
-                f->body_since_usec += gateway_now(f->gateway) - f->body_paused_usec;
+                f->body_since_usec += forward_now(f) - f->body_paused_usec;
         f->body_paused_usec = 0;
         mam_http_exchange_resume_body(f->x);
 }
@@ -116,7 +116,7 @@ void forward_on_call_writable(MamHttpCall *call, void *userdata) {
 
 static int ask_body(Forward *f) {
         f->body_asked = true;
-        f->body_since_usec = gateway_now(f->gateway);
+        f->body_since_usec = forward_now(f);
         return mam_http_exchange_stream_body(f->x, on_client_body, f);
 }
 

@@ -115,6 +115,11 @@ static inline uint64_t gateway_now(const Gateway *g) {
         return sd_event_now(g->event, CLOCK_MONOTONIC, &now) >= 0 ? now : mam_now_monotonic();
 }
 
+/* The same where there is a request: within a batch of them it is not asked again. */
+static inline uint64_t forward_now(const Forward *f) {
+        return mam_http_exchange_now(f->x);
+}
+
 /* forward.c */
 void forward_progress(Forward *f);
 /* An answer of our own. With one already begun there is only the abrupt end left. */

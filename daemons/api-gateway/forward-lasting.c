@@ -22,11 +22,10 @@
 /* Whose places a WebSocket counts among: of who is nobody, those of the address. */
 static uint64_t who(const Forward *f) {
         static const KeyHashKey any = { 0 };
-        char address[64];
+        const char *address = mam_http_exchange_address(f->x);
 
         if (f->caller->kind != CALLER_NOBODY)
                 return f->caller->hash;
-        peer_address(address, mam_http_exchange_peer(f->x));
         return key_hash(&any, address, strlen(address));
 }
 
@@ -56,7 +55,7 @@ static void check_later(Forward *f) {
 static void last(Forward *f) {
         deadlines_remove(&f->gateway->deadlines, &f->deadline);
         TAILQ_REMOVE(&f->gateway->forwards, f, forwards);
-        f->lasts_since_usec = gateway_now(f->gateway);
+        f->lasts_since_usec = forward_now(f);
         check_later(f);
 }
 

@@ -19,7 +19,7 @@ void forward_leave_queue(Forward *f, bool served) {
         f->waits = FORWARD_WAIT_NOT;
         f->gateway->n_waiting--;
         mam_metric_set(f->gateway->metric_waiting, f->gateway->n_waiting);
-        queue_policy_left(&u->queue, served, u->n_waiting, gateway_now(f->gateway));
+        queue_policy_left(&u->queue, served, u->n_waiting, forward_now(f));
 }
 
 static void give_up(Forward *f) {
@@ -57,7 +57,7 @@ static bool may_wait(Forward *f, ForwardWait what, uint64_t now) {
 }
 
 void forward_wait(Forward *f, ForwardWait what) {
-        uint64_t now = gateway_now(f->gateway);
+        uint64_t now = forward_now(f);
         Gateway *g = f->gateway;
         Upstream *u = f->upstream;
 
@@ -144,7 +144,7 @@ static void expire(Forward *f) {
                 return;
         }
         if (f->endpoint && !f->got_head)
-                endpoint_struggled(f->endpoint, 0, gateway_now(f->gateway));
+                endpoint_struggled(f->endpoint, 0, forward_now(f));
         if (f->endpoint && !f->blocked)
                 forward_drop_call(f, TRY_FAILED);
         forward_answer(f, 504, "The service did not answer in time");
@@ -167,7 +167,7 @@ static void pass_deadline(Forward *f) {
                 return;
         }
         if (f->working) {
-                endpoint_struggled(f->endpoint, 0, gateway_now(g));
+                endpoint_struggled(f->endpoint, 0, forward_now(f));
                 forward_drop_call(f, TRY_FAILED);
         }
         forward_answer(f, 504, "The service did not answer in time");

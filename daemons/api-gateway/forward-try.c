@@ -19,7 +19,7 @@ TryEnd forward_left(const Forward *f) {
 void forward_asked(Forward *f) {
         if (!f->endpoint || f->asked_usec > 0)
                 return;
-        f->asked_usec = gateway_now(f->gateway);
+        f->asked_usec = forward_now(f);
         if (f->got_head) /* it has answered before it had all */
                 return;
         f->working = true;
@@ -41,7 +41,7 @@ static void tell_breaker(Forward *f, TryEnd end) {
 
         if (end != TRY_ANSWERED && end != TRY_FAILED)
                 return;
-        (void) breaker_count(&u->breaker, failed, f->probe, gateway_now(f->gateway));
+        (void) breaker_count(&u->breaker, failed, f->probe, forward_now(f));
         f->probe = false;
         if (u->breaker.open == u->breaker_shown)
                 return;
@@ -57,7 +57,7 @@ static void tell_try(Forward *f, const Endpoint *e, TryEnd end) {
                 [TRY_FAILED] = "no answer",
                 [TRY_LEFT] = "left",
         };
-        uint64_t now = gateway_now(f->gateway);
+        uint64_t now = forward_now(f);
 
         see_try(f->gateway->see,
                 &(SeeTry){
@@ -126,7 +126,7 @@ static void forward_failed(Forward *f, int error, bool sent) {
 static void on_call_end(MamHttpCall *call, int error, void *userdata) {
         Forward *f = userdata;
         bool sent = mam_http_call_is_sent(call);
-        uint64_t now = gateway_now(f->gateway);
+        uint64_t now = forward_now(f);
         TryEnd end;
 
         if (f->finished) {
@@ -196,13 +196,9 @@ static int forward_make_call(Forward *f, const char *target, uint64_t now) {
                         f->call,
                         f->x,
                         mam_http_exchange_tls(f->x) ? "https" : "http",
-                        f->identity->subject,
-                        f->identity->roles,
-                        f->identity->n_roles,
+                        f->caller,
                         f->route,
                         f->traced ? &f->try_trace : NULL);
-        if (r >= 0)
-                r = fields_add_scopes(f->call, f->caller);
         if (r < 0)
                 return r;
         r = forward_tell_deadline(f, now);
@@ -244,12 +240,12 @@ static int forward_try(Forward *f, Endpoint *e, uint64_t now) {
                 return forward_send_body(f);
         forward_asked(f);
         if (f->n_tried == 1 && f->route->config->mirror_service)
-                mirror_request(f->gateway, f->route, f->x, f->identity, &f->kept, target);
+                mirror_request(f->gateway, f->route, f->x, f->caller, &f->kept, target);
         return 0;
 }
 
 void forward_dispatch(Forward *f) {
-        uint64_t now = gateway_now(f->gateway);
+        uint64_t now = forward_now(f);
         UpstreamWish wish = { .tried = f->tried, .n_tried = f->n_tried, .how = f->how, .sticky = f->sticky };
         bool is_full = false;
         Endpoint *e;

@@ -109,9 +109,8 @@ static uint64_t hash_text(const char *text, size_t size) {
 }
 
 static uint64_t hash_address(Forward *f) {
-        char address[64];
+        const char *address = mam_http_exchange_address(f->x);
 
-        peer_address(address, mam_http_exchange_peer(f->x));
         return hash_text(address, strlen(address));
 }
 

@@ -9,7 +9,6 @@
 #include "api-gateway/forward-internal.h"
 #include "api-gateway/mirror.h"
 #include "api-gateway/see.h"
-#include "libmam/util/zalloc.h"
 
 #define CODES_KNOWN 16U
 
@@ -27,7 +26,7 @@ typedef struct RouteMetrics {
 void forward_progress(Forward *f) {
         Gateway *g = f->gateway;
 
-        f->progress_usec = gateway_now(g);
+        f->progress_usec = forward_now(f);
         if (f->lasts_since_usec > 0) {
                 lasting_touch(&f->lasting);
                 return;
@@ -55,7 +54,7 @@ static Forward *forward_free(Forward *f) {
         mam_buffer_done(&f->kept);
         route_unref(f->route);
         caller_unref(f->caller);
-        free(f);
+        mam_spares_give(&f->gateway->spares, f);
         return NULL;
 }
 
@@ -78,16 +77,14 @@ static RouteMetrics *route_metrics(Gateway *g, const Route *route) {
 
 static MamMetric *request_metric(Gateway *g, const Route *route, const char *method, unsigned status) {
         RouteMetrics *m = route_metrics(g, route);
-        char code[4] = { (char) ('0' + status / 100 % 10),
-                         (char) ('0' + status / 10 % 10),
-                         (char) ('0' + status % 10),
-                         '\0' };
         MamMetric *metric;
+        char code[4];
 
         for (size_t i = 0; m && i < m->n_codes; i++)
                 if (m->codes[i].status == status && m->codes[i].method == method)
                         return m->codes[i].requests;
 
+        (void) snprintf(code, sizeof(code), "%u", status % 1000);
         metric = mam_metric_get(g->metric_requests, (const char *[]){ route->config->label, method, code });
         if (m && metric && m->n_codes < CODES_KNOWN) {
                 m->codes[m->n_codes].method = method;
@@ -101,7 +98,7 @@ static MamMetric *request_metric(Gateway *g, const Route *route, const char *met
 static void on_exchange_done(MamHttpExchange *x, void *userdata) {
         Forward *f = userdata;
         Gateway *g = f->gateway;
-        uint64_t now = gateway_now(g), started = mam_http_exchange_started_usec(x);
+        uint64_t now = forward_now(f), started = mam_http_exchange_started_usec(x);
         uint64_t duration = now > started ? now - started : 0; /* a turn of the loop has one time */
         /* What lasts would say nothing about how long requests take. */
         uint64_t until_head = f->lasts_since_usec > started ? f->lasts_since_usec - started : 0;
@@ -229,10 +226,10 @@ int forward_start(Gateway *g, const Route *route, MamHttpExchange *x, Caller *ca
         assert(x);
         assert(caller);
 
-        f = mam_zalloc(sizeof(*f));
+        f = mam_spares_take_zeroed(&g->spares, sizeof(*f));
         if (!f)
                 return -ENOMEM;
-        now = gateway_now(g);
+        now = mam_http_exchange_now(x);
         f->gateway = g;
         f->route = route_ref(route);
         f->upstream = route->upstream;

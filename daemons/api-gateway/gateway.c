@@ -203,6 +203,7 @@ Gateway *gateway_free(Gateway *g) {
 
         assert(TAILQ_EMPTY(&g->forwards)); /* the server, which owns the requests, goes first */
         sd_event_source_disable_unref(g->tick);
+        mam_spares_done(&g->spares);
         mirror_done(g);
         share_free(g->share);
         deadlines_done(&g->deadlines);

@@ -45,6 +45,7 @@
 #include "libmam/http/http-server.h"
 #include "libmam/obs/metrics.h"
 #include "libmam/service/service.h"
+#include "libmam/util/spares.h"
 
 #define GATEWAY_WAITING_MAX   16384U
 #define GATEWAY_WAIT_USEC     (5 * MAM_USEC_PER_SEC)
@@ -82,6 +83,7 @@ struct Gateway {
         uint64_t wait_usec;     /* for a ready replica, at most */
         uint64_t progress_usec; /* a request that makes none for so long is given up */
 
+        MamSpares spares;             /* of forwards */
         struct ForwardQueue forwards; /* weak; least recent progress first */
         unsigned n_waiting;
         unsigned waiting_max;       /* GATEWAY_WAITING_MAX but in tests */

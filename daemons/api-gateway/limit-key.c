@@ -51,11 +51,9 @@ size_t limit_address(const char *address, unsigned char ret[static 8]) {
 static void add_address(Parts *p, MamHttpExchange *x) {
         const char *peer = mam_http_exchange_peer(x);
         unsigned char bytes[8];
-        char text[64];
         size_t n;
 
-        peer_address(text, peer);
-        n = limit_address(text, bytes);
+        n = limit_address(mam_http_exchange_address(x), bytes);
         if (n > 0)
                 parts_add(p, 'a', bytes, n);
         else

@@ -41,7 +41,7 @@ static int send_copy(
                 MirrorCall *c,
                 const Route *route,
                 MamHttpExchange *x,
-                const MamIdentity *identity,
+                const Caller *caller,
                 const MamBuffer *body,
                 const char *target) {
         const MamHttpHead *head = mam_http_exchange_head(x);
@@ -60,9 +60,7 @@ static int send_copy(
                         c->call,
                         x,
                         mam_http_exchange_tls(x) ? "https" : "http",
-                        identity->subject,
-                        identity->roles,
-                        identity->n_roles,
+                        caller,
                         route,
                         NULL);
         if (r < 0)
@@ -83,7 +81,7 @@ void mirror_request(
                 Gateway *g,
                 const Route *route,
                 MamHttpExchange *x,
-                const MamIdentity *identity,
+                const Caller *caller,
                 const MamBuffer *body,
                 const char *target) {
         _cleanup_(mirror_call_freep) MirrorCall *c = NULL;
@@ -113,7 +111,7 @@ void mirror_request(
         endpoint_begin(e);
         TAILQ_INSERT_TAIL(&g->mirrors, c, calls);
         g->n_mirrors++;
-        if (send_copy(c, route, x, identity, body, target) >= 0)
+        if (send_copy(c, route, x, caller, body, target) >= 0)
                 (void) MAM_TAKE(c); /* on_end frees it */
 }
 

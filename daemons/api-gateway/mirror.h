@@ -11,6 +11,7 @@
  * is sent twice happens twice: the other service must be one where that does no harm.
  */
 
+#include "api-gateway/caller.h"
 #include "api-gateway/gateway.h"
 #include "libmam/util/buffer.h"
 
@@ -22,7 +23,7 @@ void mirror_request(
                 Gateway *g,
                 const Route *route,
                 MamHttpExchange *x,
-                const MamIdentity *identity,
+                const Caller *caller,
                 const MamBuffer *body,
                 const char *target);
 /* Cancels all. */

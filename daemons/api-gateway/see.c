@@ -48,19 +48,12 @@ int see_configure(See *s, const MamGatewayConfig *c) {
         return mam_otlp_configure(s->otlp, c->tracing.endpoint);
 }
 
-/* What the client says of its own span. */
-static bool parent_of(MamHttpExchange *x, MamTrace *ret) {
-        const char *header = mam_http_exchange_header(x, "traceparent");
-
-        return header && mam_trace_parse(ret, header, strlen(header)) >= 0;
-}
-
 void see_begin(See *s, MamHttpExchange *x) {
         MamTrace parent, *t;
 
         if (!s || !mam_otlp_is_on(s->otlp) || s->sample_ppm == 0)
                 return;
-        if (parent_of(x, &parent))
+        if (mam_http_exchange_parent(x, &parent))
                 return; /* the client has decided */
         t = mam_http_exchange_trace(x);
         if (mam_otlp_samples(t, s->sample_ppm))
@@ -93,12 +86,12 @@ static const char *status_error(char ret[static 4], unsigned status) {
 
 void see_request(See *s, const SeeRequest *r) {
         uint64_t end = mam_now_realtime();
-        char name[300], address[64], error[4];
+        const char *address = mam_http_exchange_address(r->x);
+        char name[300], error[4];
         MamTrace parent;
-        bool has_parent = parent_of(r->x, &parent);
+        bool has_parent = mam_http_exchange_parent(r->x, &parent);
 
         (void) snprintf(name, sizeof(name), "%s %s", r->method, r->route);
-        peer_address(address, mam_http_exchange_peer(r->x));
         mam_otlp_span(s->otlp,
                       &(MamSpan){
                                       .trace = mam_http_exchange_trace(r->x),

@@ -46,6 +46,7 @@ static int on_request(MamHttpExchange *x, void *userdata) {
         if (strcmp(path, "/scoped") == 0)
                 auth.scopes = (char **) scope;
         r = access_admit(f->access, &auth, "things", x, &c);
+        f->place = mam_http_exchange_hint(x);
         return r <= 0 ? r : respond_with_caller(x, c);
 }
 

@@ -62,6 +62,100 @@ TEST(a_token_says_who_asks_as_long_as_it_holds) {
         access_done(&f);
 }
 
+static Caller *somebody(const char *subject, uint64_t expires_sec) {
+        Caller *c = NULL;
+
+        ASSERT_OK(
+                        caller_new(&c,
+                                   &(CallerSpec){
+                                                   .kind = CALLER_TOKEN,
+                                                   .subject = subject,
+                                                   .expires_sec = expires_sec,
+                                   }));
+        return c;
+}
+
+static bool is_bob(const Caller *c, void *userdata) {
+        return strcmp(c->identity.subject, "bob") == 0;
+}
+
+TEST(a_place_is_as_good_as_what_lies_there) {
+        static const char ada_text[] = "the token of ada", bob_text[] = "the token of bob";
+        char long_text[CALLER_CACHE_TEXT_MAX + 1] = { 0 };
+        Caller *ada = somebody("ada", UINT64_MAX), *bob = somebody("bob", 1030);
+        uint32_t ada_place = 0, bob_place = 0, long_place = 0;
+        _cleanup_(caller_cache_freep) CallerCache *k = NULL;
+        CredentialDigest ada_digest, bob_digest, long_digest;
+        size_t n = strlen(ada_text);
+
+        ASSERT_OK(caller_cache_new(&k));
+        ASSERT_OK(caller_cache_digest(k, &ada_digest, ada_text, n));
+        ASSERT_OK(caller_cache_digest(k, &bob_digest, bob_text, n));
+        ASSERT_OK(caller_cache_digest(k, &long_digest, long_text, sizeof(long_text)));
+        caller_cache_keep(k, &ada_digest, ada_text, n, ada, 1000);
+        caller_cache_keep(k, &bob_digest, bob_text, n, bob, 1000);
+        caller_cache_keep(k, &long_digest, long_text, sizeof(long_text), ada, 1000);
+        ASSERT_TRUE(caller_cache_find(k, &ada_digest, 1000, &ada_place) == ada);
+        ASSERT_TRUE(caller_cache_find(k, &bob_digest, 1000, &bob_place) == bob);
+        ASSERT_TRUE(caller_cache_find(k, &long_digest, 1000, &long_place) == ada);
+
+        /* The very same text, in its place, at its time. */
+        ASSERT_TRUE(caller_cache_recall(k, ada_place, ada_text, n, 1000) == ada);
+        ASSERT_TRUE(caller_cache_recall(k, bob_place, bob_text, n, 1029) == bob);
+        ASSERT_TRUE(!caller_cache_recall(k, bob_place, bob_text, n, 1030));
+        ASSERT_TRUE(!caller_cache_recall(k, bob_place, bob_text, n, 999));
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, ada_text, n, 1000 + CALLER_CACHE_GOOD_SEC));
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, bob_text, n, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, ada_text, n - 1, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, "The token of ada", n, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, "the token of adb", n, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, 0, ada_text, n, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, UINT32_MAX, ada_text, n, 1000));
+        ASSERT_TRUE(!caller_cache_recall(k, long_place, long_text, sizeof(long_text), 1000));
+
+        /* What the place forgets is forgotten. */
+        caller_cache_drop(k, is_bob, NULL);
+        ASSERT_TRUE(!caller_cache_recall(k, bob_place, bob_text, n, 1000));
+        ASSERT_TRUE(caller_cache_recall(k, ada_place, ada_text, n, 1000) == ada);
+        caller_cache_drop(k, NULL, NULL);
+        ASSERT_TRUE(!caller_cache_recall(k, ada_place, ada_text, n, 1000));
+        caller_unref(ada);
+        caller_unref(bob);
+}
+
+TEST(who_asks_is_told_anew_for_each_request_of_a_connection) {
+        char *ada, *bob;
+        Fixture f;
+
+        access_setup(&f, NULL, NULL);
+        ada = make_token(f.pem, "mam", "{\"sub\":\"ada\"}", 60);
+        bob = make_token(f.pem, "mam", "{\"sub\":\"bob\"}", 60);
+        for (unsigned i = 0; i < 3; i++) { /* as a proxy in front would send them */
+                for (unsigned k = 0; k < 3; k++) {
+                        ASSERT_EQ(ask_with(&f, "/x", ada), 200);
+                        ASSERT_STREQ(member(&f, "subject"), "ada");
+                }
+                ASSERT_TRUE(f.place > 0);
+                ASSERT_EQ(ask_with(&f, "/x", NULL), 401);
+                for (unsigned k = 0; k < 3; k++) {
+                        ASSERT_EQ(ask_with(&f, "/x", bob), 200);
+                        ASSERT_STREQ(member(&f, "subject"), "bob");
+                }
+        }
+        ASSERT_TRUE(f.place > 0);
+        access_use(&f, "{}"); /* forgets who was known, as all changes do */
+        ASSERT_TRUE(!caller_cache_recall(
+                        f.access->cache,
+                        f.place,
+                        bob,
+                        strlen(bob),
+                        mam_now_realtime() / MAM_USEC_PER_SEC));
+        ASSERT_EQ(ask_with(&f, "/x", bob), 200);
+        free(ada);
+        free(bob);
+        access_done(&f);
+}
+
 TEST(one_credential_is_enough_and_two_are_too_many) {
         char *token, value[8192];
         Fixture f;

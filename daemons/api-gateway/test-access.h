@@ -28,6 +28,7 @@ typedef struct Fixture {
         /* the last answer */
         unsigned status;
         bool ended;
+        uint32_t place; /* where the credential of its connection was found last */
         char fields[4096];
         MamBuffer body;
         json_object *json; /* of the body, or NULL */

@@ -108,23 +108,27 @@ TEST(what_belongs_to_the_inner_hop_stays_there) {
         ASSERT_TRUE(!passes_down("Mam-Unprocessed: 1\r\n", "Mam-Unprocessed"));
 }
 
-TEST(peers_become_addresses) {
-        static const char *const cases[][2] = {
-                { "192.0.2.1:4711", "192.0.2.1" },
-                { "[2001:db8::1]:80", "2001:db8::1" },
-                { "unix:uid=998", "" },
-                { "", "" },
-                { "192.0.2.1\r\nX: 1:1", "" },
-                { "[::1", "" },
-        };
-        char address[64];
+TEST(a_replica_is_told_who_asks) {
+        static const char *const roles[] = { "viewer", "ops" }, *const scopes[] = { "read", "x:write" };
+        _cleanup_(caller_unrefp) Caller *narrow = NULL, *wide = NULL, *nobody = caller_nobody();
+        static const char expected[] = "Mam-Subject\0ada l\0Mam-Roles\0viewer,ops\0Mam-Scopes\0read x:write";
 
-        for (size_t i = 0; i < MAM_ELEMENTSOF(cases); i++) {
-                peer_address(address, cases[i][0]);
-                ASSERT_STREQ(address, cases[i][1]);
-        }
-        peer_address(address, NULL);
-        ASSERT_STREQ(address, "");
+        ASSERT_OK(
+                        caller_new(&narrow,
+                                   &(CallerSpec){ .subject = "ada l",
+                                                  .roles = roles,
+                                                  .n_roles = 2,
+                                                  .scopes = scopes,
+                                                  .n_scopes = 2,
+                                                  .scoped = true }));
+        ASSERT_EQ(narrow->n_fields, 3);
+        ASSERT_EQ(narrow->fields.size, sizeof(expected) + 3 * 4); /* each with its two sizes in front */
+        ASSERT_STREQ(mam_buffer_bytes(&narrow->fields) + 4, "Mam-Subject");
+        ASSERT_TRUE(memmem(mam_buffer_bytes(&narrow->fields), narrow->fields.size, "read x:write", 13));
+        ASSERT_TRUE(memmem(mam_buffer_bytes(&narrow->fields), narrow->fields.size, "viewer,ops", 11));
+        ASSERT_OK(caller_new(&wide, &(CallerSpec){ .subject = "ada", .roles = roles, .n_roles = 1 }));
+        ASSERT_EQ(wide->n_fields, 2);
+        ASSERT_EQ(nobody->n_fields, 0);
 }
 
 TEST(forwarded_is_quoted_where_it_must_be) {

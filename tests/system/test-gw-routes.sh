@@ -246,3 +246,12 @@ test_the_routes_work_in_nginx() {
   cat /tmp/microservices.json >/etc/mam/microservices.json
   mamctl init >/dev/null
 }
+
+# Strict in what is taken over, as what is malformed may mean anything to who reads it next.
+test_trace_context_as_the_w3c_tests_it() {
+  local said
+  suite_up
+  echo_up '["/echo"]'
+  said=$(python3 "$here/trace-context.py" /echo/trace) || fail "$said"
+  matches "$said" "cases, 0 wrong"
+}

@@ -38,7 +38,9 @@ static int start(MamHttpExchange *x, unsigned status, int64_t content_length, co
                                        .content_type = content_type,
                                        .request_id = x->request_id,
                                        .fields = &x->fields });
-        mam_buffer_reset(&x->fields); /* from here on they are trailers */
+        http_poll_give_back(
+                        x->carrier->connection->server->poll,
+                        &x->fields); /* from here on they are trailers */
         return r;
 }
 
@@ -151,23 +153,17 @@ void mam_http_exchange_abort(MamHttpExchange *x) {
         x->carrier->ops->abort(x->carrier);
 }
 
-/* For the fields of most answers, so that they need one allocation. */
-#define FIELDS_ROOM 480U
-
 static MamHttpRange range(const char *s) {
         return (MamHttpRange){ s, strlen(s) };
 }
 
-static int add(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {
+static int add_legal(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {
         size_t room = name.size + value.size + 4;
         char *p;
         int r;
 
-        if (!mam_http_is_token(name.data, name.size) || !mam_http_is_field_value(value.data, value.size))
-                return -EINVAL;
-
-        if (!x->fields.data && room < FIELDS_ROOM)
-                room = FIELDS_ROOM;
+        if (!x->fields.data)
+                http_poll_lend(x->carrier->connection->server->poll, &x->fields);
         r = mam_buffer_reserve(&x->fields, room, &p);
         if (r < 0)
                 return r;
@@ -175,8 +171,20 @@ static int add(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {
         if (value.size > 0)
                 p = mempcpy(p, value.data, value.size);
         (void) memcpy(p, "\r\n", 2);
-        mam_buffer_commit(&x->fields, name.size + value.size + 4);
+        mam_buffer_commit(&x->fields, room);
         return 0;
+}
+
+static int add(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {
+        if (!mam_http_is_token(name.data, name.size) || !mam_http_is_field_value(value.data, value.size))
+                return -EINVAL;
+        return add_legal(x, name, value);
+}
+
+int mam_http_exchange_add_legal_field(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {
+        assert(x);
+
+        return x->started ? -EALREADY : add_legal(x, name, value);
 }
 
 int mam_http_exchange_add_field_range(MamHttpExchange *x, MamHttpRange name, MamHttpRange value) {

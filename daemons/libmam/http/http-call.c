@@ -15,11 +15,9 @@
 #include "libmam/http/native-frames.h"
 #include "libmam/util/macro.h"
 #include "libmam/util/time.h"
-#include "libmam/util/zalloc.h"
 
 #define CALL_TIMEOUT_USEC (30 * MAM_USEC_PER_SEC)
 #define CALL_HEAD_MAX     NATIVE_HEAD_MAX
-#define CALL_HEAD_ROOM    768U /* for the fields of most requests, so that they need one allocation */
 #define CALL_TRAILERS_MAX 16384U
 
 static bool is_one_of(const char *s, const char *const *list, size_t n) {
@@ -58,12 +56,14 @@ int mam_http_call_new(
         if (c->closed)
                 return -ECANCELED;
         if (!mam_http_is_token(method, strlen(method)) || *target == '\0' ||
-            *http_skip(target, target + strlen(target), HTTP_CHAR_TARGET) != '\0')
+            *http_skip_target(target, target + strlen(target)) != '\0')
                 return -EINVAL;
 
-        call = mam_zalloc(sizeof(*call));
+        static_assert(sizeof(*call) <= HTTP_OBJECT_SIZE, "a call is larger than what is kept for it");
+        call = http_poll_take_object(c->poll);
         if (!call)
                 return -ENOMEM;
+        call->poll = http_poll_ref(c->poll);
         call->item.on_event = on_deferred;
         call->client = c;
         call->callbacks = *callbacks;
@@ -78,9 +78,10 @@ int mam_http_call_new(
         call->target_size = strlen(target);
         if (call->method_size > UINT16_MAX || call->target_size > UINT16_MAX)
                 return -ENOBUFS;
+        http_poll_lend(call->poll, &call->head);
         r = mam_buffer_reserve(
                         &call->head,
-                        NATIVE_REQUEST_SIZE + call->method_size + 1 + call->target_size + 1 + CALL_HEAD_ROOM,
+                        NATIVE_REQUEST_SIZE + call->method_size + 1 + call->target_size + 1,
                         &p);
         if (r < 0)
                 return r;
@@ -103,25 +104,29 @@ static void detach(MamHttpCall *call) {
         if (call->client) {
                 if (call->listed)
                         TAILQ_REMOVE(&call->client->calls, call, calls);
-                http_poll_forget(call->client->poll, &call->item);
+                http_poll_forget(call->poll, &call->item);
         }
         call->listed = false;
         call->client = NULL;
 }
 
 MamHttpCall *mam_http_call_free(MamHttpCall *call) {
+        HttpPoll *poll;
+
         if (!call)
                 return NULL;
 
         /* A call that was never started may outlive its client. */
         if (call->started)
                 detach(call);
-        mam_buffer_done(&call->head);
+        poll = call->poll;
+        http_poll_give_back(poll, &call->head);
         mam_buffer_done(&call->body);
         mam_buffer_done(&call->trailers);
-        mam_buffer_done(&call->text);
+        http_poll_give_back(poll, &call->text);
         free(call->upgrade);
-        free(call);
+        http_poll_give_object(poll, call);
+        http_poll_release(poll);
         return NULL;
 }
 
@@ -185,6 +190,30 @@ static int add_field(MamBuffer *b, unsigned *n, MamHttpRange name, MamHttpRange 
         if (native_field_is_refused(name))
                 return -EINVAL;
         return add_legal_field(b, n, name, value);
+}
+
+int mam_http_fields_add(MamBuffer *b, unsigned *n, MamHttpRange name, MamHttpRange value) {
+        assert(b);
+        assert(n);
+
+        return add_legal_field(b, n, name, value);
+}
+
+int mam_http_call_add_fields(MamHttpCall *call, const MamBuffer *b, unsigned n) {
+        int r;
+
+        assert(call);
+        assert(b);
+
+        if (call->started)
+                return -EALREADY;
+        if (n > MAM_HTTP_FIELDS_MAX - call->n_fields)
+                return -ENOBUFS;
+        r = mam_buffer_append(&call->head, mam_buffer_bytes(b), b->size);
+        if (r < 0)
+                return r;
+        call->n_fields += n;
+        return 0;
 }
 
 int mam_http_call_add_legal_field(MamHttpCall *call, MamHttpRange name, MamHttpRange value) {

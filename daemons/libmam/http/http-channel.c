@@ -170,6 +170,7 @@ static int write_text(MamHttpCall *call) {
 
         if (t->size > 0)
                 return 0;
+        http_poll_lend(call->poll, t);
         r = mam_buffer_reserve(t, call->head.size + 64, &p); /* hardly more than this */
         if (r < 0)
                 return r;
@@ -344,7 +345,11 @@ static void send_request(HttpChannel *ch) {
         total = all - call->written + ch->out.size;
 
         do {
-                n = sendmsg(ch->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+                n = m.msg_iovlen == 1 ? send(ch->fd,
+                                             iov[0].iov_base,
+                                             iov[0].iov_len,
+                                             MSG_NOSIGNAL | MSG_DONTWAIT)
+                                      : sendmsg(ch->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
         } while (n < 0 && errno == EINTR);
         if (n < 0 && errno != EAGAIN) {
                 /* The server may have answered before it closed: read on. */

@@ -16,6 +16,7 @@
  */
 
 #include <netinet/in.h>
+#include <stddef.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -30,6 +31,7 @@
 #define HTTP_CHANNEL_OUT_LOW     65536U
 #define HTTP_CHANNEL_ROUNDS_MAX  8U
 #define HTTP_CHANNEL_INTERIM_MAX 8U /* 1xx answers before the one that counts */
+#define HTTP_CALL_NATIVE_SIZE    336U
 
 typedef struct HttpChannel HttpChannel;
 typedef struct HttpMux HttpMux;
@@ -95,6 +97,7 @@ struct HttpChannel {
 
 struct MamHttpCall {
         HttpPollItem item;     /* deferred: an end without a channel */
+        HttpPoll *poll;        /* owned reference; our memory is its */
         MamHttpClient *client; /* weak; NULL once ended */
         HttpLink *link;        /* weak; NULL: none (yet, any more) */
         MamHttpCallbacks callbacks;
@@ -116,6 +119,8 @@ struct MamHttpCall {
         uint64_t timeout_usec;
         uint64_t deadline_usec;
         int error; /* to end with */
+        /* What the native hop keeps for a call, so that it needs no memory of its own: native-client.c. */
+        _Alignas(max_align_t) char native[HTTP_CALL_NATIVE_SIZE];
         bool idempotent : 1;
         bool head_request : 1;
         bool wants_length : 1; /* Content-Length: 0 is told where a body could be expected */
@@ -132,7 +137,7 @@ struct MamHttpCall {
 /* http-client.c */
 MamHttpClient *http_client_ref(MamHttpClient *c);
 MamHttpClient *http_client_unref(MamHttpClient *c);
-uint64_t http_client_now(MamHttpClient *c);
+uint64_t http_client_now(const MamHttpClient *c);
 void http_client_arm(MamHttpClient *c, uint64_t usec);
 
 /* Gives the call what carries it, by the protocol of the client. Errors as of connect(2); -EAGAIN also

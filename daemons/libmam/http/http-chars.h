@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "libmam/http/http-codec.h"
 
@@ -41,12 +44,59 @@ static inline bool http_has_control(const char *p) {
         return (((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & tops;
 }
 
-/* The first byte that may not stand in a field value. Eight bytes at a time; a word with a control character
- * or DEL in it, and what follows it, is looked at byte by byte. */
+#ifdef __SSE2__ /* every x86-64 */
+/* Of sixteen bytes, which are at most max, without sign. */
+static inline __m128i http_up_to(__m128i v, char max) {
+        return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(max)), v);
+}
+
+/* Bits of those of sixteen bytes that may not stand in a field value: control characters but the tab, DEL.
+ */
+static inline unsigned http_not_value(const char *p) {
+        __m128i v = _mm_loadu_si128((const __m128i *) p);
+        __m128i control = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), http_up_to(v, 0x1f));
+
+        return (unsigned) _mm_movemask_epi8(_mm_or_si128(control, _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f))));
+}
+
+/* The same of a request target: what is no visible ASCII character, and '#'. */
+static inline unsigned http_not_target(const char *p) {
+        __m128i v = _mm_loadu_si128((const __m128i *) p);
+        /* DEL and what is above it becomes negative. */
+        __m128i high = _mm_add_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x7f)), _mm_set1_epi8(1));
+        __m128i bad = _mm_or_si128(http_up_to(v, ' '), _mm_cmpeq_epi8(v, _mm_set1_epi8('#')));
+
+        return (unsigned) _mm_movemask_epi8(_mm_or_si128(bad, high));
+}
+#endif
+
+/* The first byte that may not stand in a field value: sixteen bytes at a time, or eight; a word with a
+ * control character or DEL in it, and what follows it, is looked at byte by byte. */
 static inline const char *http_skip_value(const char *p, const char *end) {
+#ifdef __SSE2__
+        for (; end - p >= 16; p += 16) {
+                unsigned bad = http_not_value(p);
+
+                if (bad != 0)
+                        return p + __builtin_ctz(bad);
+        }
+#endif
         while (end - p >= 8 && !http_has_control(p))
                 p += 8;
         return http_skip(p, end, HTTP_CHAR_VALUE);
+}
+
+/* The first byte that may not stand in a request target. */
+static inline const char *http_skip_target(const char *p, const char *end) {
+#ifdef __SSE2__
+        for (; end - p >= 16; p += 16) {
+                unsigned bad = http_not_target(p);
+
+                if (bad != 0)
+                        return p + __builtin_ctz(bad);
+        }
+#endif
+        return http_skip(p, end, HTTP_CHAR_TARGET);
 }
 
 /* uri-host [ ":" port ], never empty (RFC 9110, section 7.2); in http-codec.c. */

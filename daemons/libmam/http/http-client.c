@@ -85,12 +85,8 @@ static int parse_address(MamHttpClient *c, const char *address) {
         return parse_inet(c, address);
 }
 
-uint64_t http_client_now(MamHttpClient *c) {
-        uint64_t usec;
-
-        if (sd_event_now(c->event, CLOCK_MONOTONIC, &usec) < 0)
-                usec = mam_now_monotonic();
-        return usec;
+uint64_t http_client_now(const MamHttpClient *c) {
+        return http_poll_now(c->poll);
 }
 
 /* Only ever forward; on_timer() sets it back. Most calls end long before, and then it costs nothing. */

@@ -20,6 +20,7 @@
 #include <systemd/sd-event.h>
 
 #include "libmam/http/http-codec.h"
+#include "libmam/util/buffer.h"
 #include "libmam/util/macro.h"
 
 typedef struct MamHttpClient MamHttpClient;
@@ -84,6 +85,10 @@ int mam_http_call_add_field_range(MamHttpCall *call, MamHttpRange name, MamHttpR
 /* The same without a look at it, for what is known to be legal: a field of a head that was parsed, other
  * than Host and those of a connection or of framing, or one that we wrote ourselves. */
 int mam_http_call_add_legal_field(MamHttpCall *call, MamHttpRange name, MamHttpRange value);
+/* The same for fields that are sent again and again: written once into b by mam_http_fields_add(), which
+ * counts them in *n, they cost a copy for each call. -ENOBUFS, -ENOMEM. */
+int mam_http_fields_add(MamBuffer *b, unsigned *n, MamHttpRange name, MamHttpRange value);
+int mam_http_call_add_fields(MamHttpCall *call, const MamBuffer *b, unsigned n);
 /* Copied. */
 int mam_http_call_set_body(MamHttpCall *call, const void *data, size_t size);
 /* The body will be written in pieces; content_length -1: chunked. Then _write and _end_body after _start. */

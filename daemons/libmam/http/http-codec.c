@@ -177,7 +177,7 @@ static int parse_request_line(Parser *p) {
         p->h->method = (MamHttpRange){ start, (size_t) (p->p - start) };
 
         start = ++p->p;
-        p->p = http_skip(start, p->end, HTTP_CHAR_TARGET);
+        p->p = http_skip_target(start, p->end);
         if (p->p == p->end)
                 return 0;
         if (*p->p != ' ')

@@ -28,13 +28,13 @@
 #include "libmam/http/http-server.h"
 #include "libmam/http/http1.h"
 #include "libmam/util/buffer.h"
+#include "libmam/util/spares.h"
 
 #define HTTP_OUT_HIGH   262144U /* beyond, writers are told to wait */
 #define HTTP_OUT_LOW    65536U  /* at or below, they may go on */
 #define HTTP_OUT_DIRECT 16384U  /* from here on, sent from where it lies instead of copied */
 #define HTTP_SPARE_SIZE 6144U   /* what an exchange with a head of usual size fits into */
-#define HTTP_SPARES_MAX 64U
-#define HTTP_ROUNDS_MAX 8U /* receives and refills per run, so that one stream does not starve others */
+#define HTTP_ROUNDS_MAX 8U      /* receives and refills per run, so that one stream does not starve others */
 
 typedef struct HttpListener HttpListener;
 typedef struct HttpProtocol HttpProtocol;
@@ -78,8 +78,7 @@ struct MamHttpServer {
         LIST_HEAD(, MamHttpExchange) drain_watchers; /* who has an on_drain: http-drain.c */
         unsigned n_connections;
         unsigned n_exchanges;
-        unsigned n_spares;
-        MamHttpExchange *spares[HTTP_SPARES_MAX]; /* owned; memory for the next exchanges */
+        MamSpares spares; /* of HTTP_SPARE_SIZE: memory for the next exchanges */
         struct HttpConnectionQueue deadlines[_HTTP_DEADLINE_MAX];
         uint64_t durations[_HTTP_DEADLINE_MAX];
         sd_event_source *timer;      /* owned */
@@ -169,7 +168,9 @@ struct HttpConnection {
         bool got_request : 1;
         bool has_peer_uid : 1;
         uid_t peer_uid;
+        uint32_t hint; /* the handlers' */
         char peer[80];
+        char address[INET6_ADDRSTRLEN]; /* of it, "" where there is none; as peer, once it was asked for */
 };
 
 /* http-server.c */

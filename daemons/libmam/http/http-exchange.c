@@ -16,7 +16,7 @@
 
 #include "libmam/http/http-exchange.h"
 #include "libmam/http/http-tls-session.h"
-#include "libmam/util/time.h"
+#include "libmam/util/spares.h"
 
 #define FIELDS_MAX 65536U /* of an answer */
 
@@ -35,29 +35,12 @@ static void find_ids(MamHttpExchange *x) {
         }
 }
 
-/* An exchange is larger than what malloc(3) has a cache for, and made and freed for each request: the server
- * keeps a few. With AddressSanitizer it keeps none, so that their use after the end is seen. */
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEPS_NONE 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define KEEPS_NONE 1
-#endif
-#endif
-#ifdef KEEPS_NONE
-static const unsigned spares_max = 0;
-#else
-static const unsigned spares_max = HTTP_SPARES_MAX;
-#endif
-
+/* Exchanges of usual size are kept by the server for the next ones. */
 static MamHttpExchange *take(MamHttpServer *s, size_t size) {
         bool is_small = size <= HTTP_SPARE_SIZE;
         MamHttpExchange *x;
 
-        if (is_small && s->n_spares > 0) {
-                x = s->spares[--s->n_spares];
-        } else
-                x = malloc(is_small ? HTTP_SPARE_SIZE : size);
+        x = is_small ? mam_spares_take(&s->spares, HTTP_SPARE_SIZE) : malloc(size);
         if (!x)
                 return NULL;
         memset(x, 0, offsetof(MamHttpExchange, head));
@@ -66,8 +49,8 @@ static MamHttpExchange *take(MamHttpServer *s, size_t size) {
 }
 
 static void give_back(MamHttpServer *s, MamHttpExchange *x) {
-        if (x->is_small && s->n_spares < spares_max) {
-                s->spares[s->n_spares++] = x;
+        if (x->is_small) {
+                mam_spares_give(&s->spares, x);
         } else
                 free(x);
 }
@@ -121,7 +104,7 @@ int http_exchange_new(
         x->content_length = -1;
         x->body_max = s->options.body_max;
         x->fields.max = FIELDS_MAX;
-        x->started_usec = mam_now_monotonic();
+        x->started_usec = http_poll_now(s->poll);
         find_ids(x);
 
         c->exchange = x;
@@ -156,7 +139,7 @@ MamHttpExchange *http_exchange_free(MamHttpExchange *x) {
         if (x->on_frame_done)
                 x->on_frame_done(x, x->frame);
         mam_buffer_done(&x->body);
-        mam_buffer_done(&x->fields);
+        http_poll_give_back(s->poll, &x->fields);
         free(x->trailers);
         give_back(s, x);
         return NULL;
@@ -264,53 +247,88 @@ int mam_http_exchange_peer_uid(const MamHttpExchange *x, uid_t *ret) {
         return 0;
 }
 
-const char *mam_http_exchange_peer(const MamHttpExchange *x) {
+/* As asked for first: most connections are never asked. */
+static void find_peer(HttpConnection *c, const MamHttpExchange *x) {
         union {
                 struct sockaddr any;
                 struct sockaddr_in in;
                 struct sockaddr_in6 in6;
         } a = { 0 };
         socklen_t size = sizeof(a);
-        char text[INET6_ADDRSTRLEN];
-        HttpConnection *c;
         uid_t uid = (uid_t) -1;
+
+        if (c->family == AF_UNIX) {
+                if (mam_http_exchange_peer_uid(x, &uid) < 0)
+                        (void) strcpy(c->peer, "unix");
+                else
+                        snprintf(c->peer, sizeof(c->peer), "unix:uid=%u", (unsigned) uid);
+                return;
+        }
+        if (getpeername(c->fd, &a.any, &size) < 0) {
+                (void) strcpy(c->peer, "unknown");
+                return;
+        }
+        if (a.any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
+                (void) inet_ntop(AF_INET6, &a.in6.sin6_addr, c->address, sizeof(c->address));
+                snprintf(c->peer, sizeof(c->peer), "[%s]:%u", c->address, ntohs(a.in6.sin6_port));
+                return;
+        }
+        (void) inet_ntop(
+                        AF_INET,
+                        a.any.sa_family == AF_INET6 ? (const void *) &a.in6.sin6_addr.s6_addr[12]
+                                                    : (const void *) &a.in.sin_addr,
+                        c->address,
+                        sizeof(c->address));
+        snprintf(c->peer, sizeof(c->peer), "%s:%u", c->address, ntohs(a.in.sin_port));
+}
+
+const char *mam_http_exchange_peer(const MamHttpExchange *x) {
+        HttpConnection *c;
 
         assert(x);
 
         c = x->carrier->connection;
-        if (c->peer[0] != '\0')
-                return c->peer;
-
-        if (c->family == AF_UNIX) {
-                if (mam_http_exchange_peer_uid(x, &uid) < 0)
-                        return "unix";
-                snprintf(c->peer, sizeof(c->peer), "unix:uid=%u", (unsigned) uid);
-        } else if (getpeername(c->fd, &a.any, &size) < 0) {
-                return "unknown";
-        } else if (a.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
-                snprintf(c->peer,
-                         sizeof(c->peer),
-                         "%s:%u",
-                         inet_ntop(AF_INET, &a.in6.sin6_addr.s6_addr[12], text, sizeof(text)),
-                         ntohs(a.in6.sin6_port));
-        } else if (a.any.sa_family == AF_INET6) {
-                snprintf(c->peer,
-                         sizeof(c->peer),
-                         "[%s]:%u",
-                         inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof(text)),
-                         ntohs(a.in6.sin6_port));
-        } else {
-                snprintf(c->peer,
-                         sizeof(c->peer),
-                         "%s:%u",
-                         inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof(text)),
-                         ntohs(a.in.sin_port));
-        }
+        if (c->peer[0] == '\0')
+                find_peer(c, x);
         return c->peer;
 }
 
+const char *mam_http_exchange_address(const MamHttpExchange *x) {
+        (void) mam_http_exchange_peer(x);
+        return x->carrier->connection->address;
+}
+
+void mam_http_exchange_set_hint(MamHttpExchange *x, uint32_t hint) {
+        assert(x);
+
+        x->carrier->connection->hint = hint;
+}
+
+uint32_t mam_http_exchange_hint(const MamHttpExchange *x) {
+        assert(x);
+
+        return x->carrier->connection->hint;
+}
+
+bool mam_http_exchange_parent(const MamHttpExchange *x, MamTrace *ret) {
+        const MamHttpField *found = NULL;
+
+        assert(x);
+        assert(ret);
+
+        for (size_t i = 0; i < x->head.n_fields; i++) {
+                const MamHttpField *f = &x->head.fields[i];
+
+                if (f->name.size != 11 || !mam_http_range_equal_fold(f->name, "traceparent"))
+                        continue;
+                if (found)
+                        return false;
+                found = f;
+        }
+        return found && mam_trace_parse(ret, found->value.data, found->value.size) >= 0;
+}
+
 MamTrace *mam_http_exchange_trace(MamHttpExchange *x) {
-        const MamHttpField *f;
         MamTrace parent;
 
         assert(x);
@@ -319,8 +337,7 @@ MamTrace *mam_http_exchange_trace(MamHttpExchange *x) {
                 return &x->trace;
 
         x->has_trace = true;
-        f = mam_http_find(&x->head, "traceparent");
-        if (f && mam_trace_parse(&parent, f->value.data, f->value.size) >= 0) {
+        if (mam_http_exchange_parent(x, &parent)) {
                 mam_trace_child(&x->trace, &parent);
         } else {
                 mam_trace_start(&x->trace, false);
@@ -396,6 +413,12 @@ uint64_t mam_http_exchange_bytes_sent(const MamHttpExchange *x) {
         assert(x);
 
         return x->bytes_sent;
+}
+
+uint64_t mam_http_exchange_now(const MamHttpExchange *x) {
+        assert(x);
+
+        return http_poll_now(x->carrier->connection->server->poll);
 }
 
 uint64_t mam_http_exchange_started_usec(const MamHttpExchange *x) {

@@ -9,9 +9,17 @@
 
 #include "libmam/http/http-poll.h"
 #include "libmam/util/macro.h"
+#include "libmam/util/spares.h"
+#include "libmam/util/time.h"
 
 /* Deferred items may defer others without end; beyond this the loop's other sources get their turn. */
 #define DEFERRED_MAX 512U
+
+/* Who comes while a batch runs goes with it, so that what all of them lead to is sent together: half the
+ * sends on connections that many share, and no turn of the loop for a handful. But not for who comes alone,
+ * and not for ever. */
+#define GATHER_MIN 2U
+#define GATHER_MAX 4U
 
 struct HttpPoll {
         unsigned n_ref;
@@ -23,6 +31,8 @@ struct HttpPoll {
         unsigned n_batch;
         unsigned at;
         bool running;
+        uint64_t now_usec;         /* while running */
+        MamSpares blocks, objects; /* of HTTP_BLOCK_SIZE and HTTP_OBJECT_SIZE */
         TAILQ_HEAD(, HttpPollItem) deferred;
         LIST_ENTRY(HttpPoll) polls;
         char scratch[HTTP_SCRATCH_SIZE];
@@ -42,11 +52,13 @@ static void run_deferred(HttpPoll *p) {
         }
 }
 
-/* Runs the batch and what it deferred. Any item may be gone after any other one ran, and so may p's last
- * owner. */
-static void run(HttpPoll *p, unsigned n) {
-        p->n_ref++;
-        p->running = true;
+static uint64_t turn_begin(const HttpPoll *p) {
+        uint64_t usec;
+
+        return sd_event_now(p->event, CLOCK_MONOTONIC, &usec) >= 0 ? usec : mam_now_monotonic();
+}
+
+static void run_batch(HttpPoll *p, unsigned n) {
         p->n_batch = n;
         for (p->at = 0; p->at < p->n_batch; p->at++) {
                 HttpPollItem *item = p->batch[p->at].data.ptr;
@@ -55,6 +67,20 @@ static void run(HttpPoll *p, unsigned n) {
                         item->on_event(item, p->batch[p->at].events);
         }
         p->n_batch = 0;
+}
+
+/* Runs the batch and what it deferred. Any item may be gone after any other one ran, and so may p's last
+ * owner. */
+static void run(HttpPoll *p, int n) {
+        p->n_ref++;
+        p->running = true;
+        p->now_usec = turn_begin(p);
+        run_batch(p, (unsigned) n);
+        for (unsigned i = 0; i < GATHER_MAX && n >= (int) GATHER_MIN; i++) {
+                n = epoll_wait(p->fd, p->batch, HTTP_POLL_BATCH, 0);
+                if (n > 0)
+                        run_batch(p, (unsigned) n);
+        }
         run_deferred(p);
         p->running = false;
         if (p->defer && !TAILQ_EMPTY(&p->deferred))
@@ -71,7 +97,7 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         n = epoll_wait(p->fd, p->batch, HTTP_POLL_BATCH, 0);
         if (n < 0)
                 return errno == EINTR ? 0 : -errno;
-        run(p, (unsigned) n);
+        run(p, n);
         return 0;
 }
 
@@ -124,6 +150,13 @@ int http_poll_acquire(HttpPoll **ret, sd_event *event) {
         return 0;
 }
 
+HttpPoll *http_poll_ref(HttpPoll *p) {
+        assert(p);
+
+        p->n_ref++;
+        return p;
+}
+
 HttpPoll *http_poll_release(HttpPoll *p) {
         if (!p)
                 return NULL;
@@ -134,6 +167,8 @@ HttpPoll *http_poll_release(HttpPoll *p) {
         LIST_REMOVE(p, polls);
         sd_event_source_disable_unref(p->io);
         sd_event_source_disable_unref(p->defer);
+        mam_spares_done(&p->blocks);
+        mam_spares_done(&p->objects);
         if (p->fd >= 0)
                 close(p->fd);
         sd_event_unref(p->event);
@@ -192,4 +227,45 @@ char *http_poll_scratch(HttpPoll *p) {
         assert(p);
 
         return p->scratch;
+}
+
+uint64_t http_poll_now(const HttpPoll *p) {
+        assert(p);
+
+        return p->running ? p->now_usec : turn_begin(p);
+}
+
+void http_poll_lend(HttpPoll *p, MamBuffer *b) {
+        assert(p);
+        assert(b && b->size == 0);
+
+        if (b->data)
+                return;
+        b->data = mam_spares_take(&p->blocks, HTTP_BLOCK_SIZE);
+        if (!b->data)
+                return;
+        b->data[0] = '\0';
+        b->start = 0;
+        b->allocated = HTTP_BLOCK_SIZE;
+}
+
+void http_poll_give_back(HttpPoll *p, MamBuffer *b) {
+        assert(p);
+        assert(b);
+
+        if (b->allocated == HTTP_BLOCK_SIZE)
+                mam_spares_give(&p->blocks, MAM_TAKE(b->data));
+        mam_buffer_done(b);
+}
+
+void *http_poll_take_object(HttpPoll *p) {
+        assert(p);
+
+        return mam_spares_take_zeroed(&p->objects, HTTP_OBJECT_SIZE);
+}
+
+void http_poll_give_object(HttpPoll *p, void *object) {
+        assert(p);
+
+        mam_spares_give(&p->objects, object);
 }

@@ -45,12 +45,8 @@ static void set_options(MamHttpServer *s, const MamHttpServerOptions *options) {
         s->durations[HTTP_DEADLINE_GRACE] = GRACE_USEC;
 }
 
-static uint64_t now(MamHttpServer *s) {
-        uint64_t usec;
-
-        if (sd_event_now(s->event, CLOCK_MONOTONIC, &usec) < 0)
-                usec = mam_now_monotonic();
-        return usec;
+static uint64_t now(const MamHttpServer *s) {
+        return http_poll_now(s->poll);
 }
 
 /* The timer is only ever moved forward here; when it fires too early it finds nothing and is set again. */
@@ -227,8 +223,7 @@ MamHttpServer *mam_http_server_free(MamHttpServer *s) {
                 http_listener_free(l);
         while ((c = LIST_FIRST(&s->connections)))
                 http_connection_free(c);
-        while (s->n_spares > 0)
-                free(s->spares[--s->n_spares]);
+        mam_spares_done(&s->spares);
         if (s->poll)
                 http_poll_forget(s->poll, &s->item);
         sd_event_source_disable_unref(s->timer);

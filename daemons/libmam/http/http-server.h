@@ -99,9 +99,18 @@ unsigned mam_http_exchange_listener_tag(const MamHttpExchange *x);
 int mam_http_exchange_peer_uid(const MamHttpExchange *x, uid_t *ret);
 /* "unix:uid=998", "192.0.2.1:4711", "[2001:db8::1]:4711" */
 const char *mam_http_exchange_peer(const MamHttpExchange *x);
+/* "192.0.2.1", "2001:db8::1"; "" for others, such as unix sockets. */
+const char *mam_http_exchange_address(const MamHttpExchange *x);
+/* A number that stays with the connection, 0 at first: where a handler may look first for what an earlier
+ * request of the same client was about. A connection may carry requests of many clients (a proxy's), so it
+ * is never more than a hint. */
+void mam_http_exchange_set_hint(MamHttpExchange *x, uint32_t hint);
+uint32_t mam_http_exchange_hint(const MamHttpExchange *x);
 /* Set by the server from traceparent / X-Request-Id of the request, or newly made. The request id is in each
  * answer. */
 MamTrace *mam_http_exchange_trace(MamHttpExchange *x);
+/* The client's own span. false: it tells none, or nothing legal; of two nobody knows which it is. */
+bool mam_http_exchange_parent(const MamHttpExchange *x, MamTrace *ret);
 const char *mam_http_exchange_request_id(const MamHttpExchange *x);
 void mam_http_exchange_set_userdata(MamHttpExchange *x, void *userdata);
 void *mam_http_exchange_userdata(const MamHttpExchange *x);
@@ -154,6 +163,9 @@ const MamHttpField *mam_http_exchange_trailers(const MamHttpExchange *x, size_t 
  * X-Request-Id is set already: ignored, 0. -EALREADY: already started. -ENOBUFS: more than 64 KiB. */
 int mam_http_exchange_add_field(MamHttpExchange *x, const char *name, const char *value);
 int mam_http_exchange_add_field_range(MamHttpExchange *x, MamHttpRange name, MamHttpRange value);
+/* The same without a look at it, for what is known to be legal and none of the server's own: a field of a
+ * head that was parsed, other than those above. */
+int mam_http_exchange_add_legal_field(MamHttpExchange *x, MamHttpRange name, MamHttpRange value);
 int mam_http_exchange_respond(
                 MamHttpExchange *x,
                 unsigned status,
@@ -183,9 +195,12 @@ int mam_http_exchange_upgrade(MamHttpExchange *x);
  * message. */
 void mam_http_exchange_abort(MamHttpExchange *x);
 bool mam_http_exchange_is_started(const MamHttpExchange *x);
-unsigned mam_http_exchange_status(const MamHttpExchange *x);       /* 0 before */
-uint64_t mam_http_exchange_bytes_sent(const MamHttpExchange *x);   /* body */
-uint64_t mam_http_exchange_started_usec(const MamHttpExchange *x); /* monotonic, head complete */
+unsigned mam_http_exchange_status(const MamHttpExchange *x);     /* 0 before */
+uint64_t mam_http_exchange_bytes_sent(const MamHttpExchange *x); /* body */
+/* Monotonic: the turn of the event loop in which the head was complete; and the present turn, which costs
+ * less than to ask a clock or the loop. */
+uint64_t mam_http_exchange_started_usec(const MamHttpExchange *x);
+uint64_t mam_http_exchange_now(const MamHttpExchange *x);
 
 /* RFC 9457 problem+json: {"type":"about:blank","title":…,"status":…,"detail":…}; pointer, where not NULL,
  * adds "errors":[{"detail":…,"pointer":…}]. */

@@ -62,6 +62,11 @@ static int put_head(HttpConnection *c, const HttpAnswer *a, const Framing *f) {
 
         if (c->failed)
                 return -EPIPE;
+        if (c->out.size == 0)
+                http_poll_lend(c->server->poll, &c->out);
+        /* With the body, if it is small. */
+        if (a->content_length > 0 && a->content_length <= 1024)
+                room += (size_t) a->content_length;
         if (mam_buffer_reserve(&c->out, room, &start) < 0) {
                 c->failed = true;
                 return -ENOMEM;

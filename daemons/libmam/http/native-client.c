@@ -16,7 +16,6 @@
 #include "libmam/http/http-mux.h"
 #include "libmam/http/native-peer.h"
 #include "libmam/util/time.h"
-#include "libmam/util/zalloc.h"
 
 /* How long a peer that knows HTTP/1 only is not asked again; it may be replaced by one that knows more. */
 #define HTTP1_USEC (60 * MAM_USEC_PER_SEC)
@@ -122,7 +121,6 @@ static void link_leave(HttpLink *l) {
                 native_stream_done(&m->peer, &n->stream);
         mam_buffer_done(&n->stream.out);
         mam_buffer_done(&n->trailers);
-        free(n);
         http_mux_defer(&m->mux);
 }
 
@@ -209,9 +207,8 @@ static int begin(HttpMux *mux, MamHttpCall *call) {
 
         if (m->n_calls >= m->calls_max)
                 return -EAGAIN;
-        n = mam_zalloc(sizeof(*n));
-        if (!n)
-                return -ENOMEM;
+        static_assert(sizeof(*n) <= sizeof(call->native), "the call has too little room for us");
+        n = memset(call->native, 0, sizeof(*n));
         n->link = (HttpLink){ &link_ops, call };
         n->mux = m;
         if (m->peer.greeted) {
@@ -219,7 +216,6 @@ static int begin(HttpMux *mux, MamHttpCall *call) {
                 if (r < 0) {
                         if (n->stream.id != 0)
                                 native_stream_done(&m->peer, &n->stream);
-                        free(n);
                         http_mux_fail(mux, r);
                         return r;
                 }

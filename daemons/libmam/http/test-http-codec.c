@@ -4,6 +4,7 @@
  * Tests of the HTTP/1.1 codec
  */
 
+#include "libmam/http/http-chars.h"
 #include "libmam/http/http-codec.h"
 #include "libmam/util/buffer.h"
 #include "libmam/util/macro.h"
@@ -498,6 +499,23 @@ TEST(field_values_are_checked_as_if_byte_by_byte) {
         }
         ASSERT_TRUE(mam_http_is_field_value("", 0));
         ASSERT_TRUE(mam_http_is_field_value(NULL, 0));
+}
+
+TEST(values_and_targets_end_as_if_looked_at_byte_by_byte) {
+        char text[64];
+
+        for (unsigned c = 0; c < 256; c++)
+                for (size_t at = 0; at < sizeof(text); at++)
+                        for (size_t size = at; size <= sizeof(text); size += 9) {
+                                const char *end = text + size;
+
+                                memset(text, 'a', sizeof(text));
+                                text[at] = (char) c;
+                                ASSERT_TRUE(http_skip_value(text, end) ==
+                                            http_skip(text, end, HTTP_CHAR_VALUE));
+                                ASSERT_TRUE(http_skip_target(text, end) ==
+                                            http_skip(text, end, HTTP_CHAR_TARGET));
+                        }
 }
 
 TEST(trailers_are_fields_that_decide_nothing) {

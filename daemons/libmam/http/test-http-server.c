@@ -95,6 +95,7 @@ static int describe(Fixture *f, MamHttpExchange *x) {
         uid_t uid = (uid_t) -1;
         int r;
 
+        ASSERT_STREQ(mam_http_exchange_address(x), peer[0] == 'u' ? "" : "127.0.0.1");
         r = mam_http_exchange_peer_uid(x, &uid);
         mam_trace_format(traceparent, mam_http_exchange_trace(x));
         snprintf(f->seen,
@@ -116,7 +117,8 @@ static int handler(MamHttpExchange *x, void *userdata) {
         const char *path = mam_http_exchange_path(x);
 
         f->n_requests++;
-        ASSERT_TRUE(mam_http_exchange_started_usec(x) <= mam_now_monotonic());
+        ASSERT_TRUE(mam_http_exchange_started_usec(x) <= mam_http_exchange_now(x));
+        ASSERT_TRUE(mam_http_exchange_now(x) <= mam_now_monotonic());
         mam_http_exchange_set_on_done(x, on_done, f);
         if (strcmp(path, "/hello") == 0)
                 return mam_http_exchange_respond(x, 200, "text/plain", "hello\n", 6);

@@ -8,6 +8,7 @@
 #include "libmam/service/service.h"
 
 #include "libmam/obs/metrics.h"
+#include "libmam/util/spares.h"
 
 /* ---- router: pure ---- */
 
@@ -133,6 +134,7 @@ struct MamService {
         char sent_status[512];                 /* what systemd was told last */
         char log_service[64], log_replica[32]; /* fields of log messages */
 
+        MamSpares requests;              /* what requests are kept in */
         MamMetrics *metrics;             /* owned; the families belong to it */
         MamMetricFamily *requests_total; /* method, route, status */
         MamMetricFamily *duration;       /* method, route */

@@ -13,7 +13,6 @@
 #include "libmam/obs/log.h"
 #include "libmam/service/service-internal.h"
 #include "libmam/util/time.h"
-#include "libmam/util/zalloc.h"
 
 typedef struct ServiceRequest {
         MamService *service; /* weak: outlives all exchanges */
@@ -31,7 +30,7 @@ static ServiceRequest *request_free(ServiceRequest *q) {
 
         mam_route_match_done(&q->match);
         free(q->identity_text);
-        free(q);
+        mam_spares_give(&q->service->requests, q);
         return NULL;
 }
 
@@ -221,7 +220,7 @@ int mam_service_on_request(MamHttpExchange *x, void *userdata) {
         ServiceRequest *q;
         int r;
 
-        q = mam_zalloc(sizeof(*q));
+        q = mam_spares_take_zeroed(&s->requests, sizeof(*q));
         if (!q)
                 return -ENOMEM;
         q->service = s;

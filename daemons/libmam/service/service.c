@@ -43,6 +43,7 @@ static MamService *service_free(MamService *s) {
         mam_router_free(s->router);
         mam_identity_checker_free(s->checker);
         mam_metrics_free(s->metrics);
+        mam_spares_done(&s->requests);
         sd_event_source_unref(s->drain_timer);
         sd_event_unref(s->event);
         free(s);

@@ -66,7 +66,7 @@ static int make_room(MamBuffer *b, size_t size) {
         return 0;
 }
 
-int mam_buffer_reserve(MamBuffer *b, size_t size, char **ret) {
+int mam_buffer_reserve_slowly(MamBuffer *b, size_t size, char **ret) {
         int r;
 
         assert(b);
@@ -78,16 +78,6 @@ int mam_buffer_reserve(MamBuffer *b, size_t size, char **ret) {
 
         *ret = b->data + b->start + b->size;
         return 0;
-}
-
-void mam_buffer_commit(MamBuffer *b, size_t size) {
-        assert(b);
-
-        if (size == 0)
-                return;
-        assert(b->start + b->size + size < b->allocated);
-        b->size += size;
-        b->data[b->start + b->size] = '\0';
 }
 
 int mam_buffer_append(MamBuffer *b, const void *data, size_t size) {

@@ -9,6 +9,7 @@
  * not memory.
  */
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -32,10 +33,26 @@ const char *mam_buffer_bytes(const MamBuffer *b);
 int mam_buffer_append(MamBuffer *b, const void *data, size_t size);
 int mam_buffer_append_string(MamBuffer *b, const char *s);
 int mam_buffer_appendf(MamBuffer *b, const char *format, ...) _printf_(2, 3);
+int mam_buffer_reserve_slowly(MamBuffer *b, size_t size, char **ret);
 /* Room for at least size bytes behind the content; *ret is where to write. mam_buffer_commit() counts them.
- */
-int mam_buffer_reserve(MamBuffer *b, size_t size, char **ret);
-void mam_buffer_commit(MamBuffer *b, size_t size);
+ * As a rule there is room, and a message is made of dozens of pieces: no call then. */
+static inline int mam_buffer_reserve(MamBuffer *b, size_t size, char **ret) {
+        if (b->data && size < b->allocated - b->start - b->size &&
+            (b->max == 0 || size <= b->max - b->size)) {
+                *ret = b->data + b->start + b->size;
+                return 0;
+        }
+        return mam_buffer_reserve_slowly(b, size, ret);
+}
+
+static inline void mam_buffer_commit(MamBuffer *b, size_t size) {
+        if (size == 0)
+                return;
+        assert(b->start + b->size + size < b->allocated);
+        b->size += size;
+        b->data[b->start + b->size] = '\0';
+}
+
 void mam_buffer_consume(MamBuffer *b, size_t size);
 /* Forgets the content and frees the memory, so that an idle owner holds none. */
 void mam_buffer_reset(MamBuffer *b);

@@ -10,6 +10,7 @@
 #include "libmam/util/buffer.h"
 #include "libmam/util/file.h"
 #include "libmam/util/macro.h"
+#include "libmam/util/spares.h"
 #include "libmam/util/test.h"
 #include "libmam/util/time.h"
 
@@ -108,6 +109,28 @@ TEST(timespans_are_short_for_people) {
                 mam_format_timespan(text, cases[i].usec);
                 ASSERT_STREQ(text, cases[i].text);
         }
+}
+
+TEST(spares_are_as_many_as_are_kept) {
+        void *pieces[MAM_SPARES_MAX + 2];
+        MamSpares s = { 0 };
+
+        for (size_t i = 0; i < MAM_ELEMENTSOF(pieces); i++) {
+                pieces[i] = mam_spares_take(&s, 32);
+                ASSERT_TRUE(pieces[i]);
+                memset(pieces[i], 'x', 32);
+        }
+        for (size_t i = 0; i < MAM_ELEMENTSOF(pieces); i++)
+                mam_spares_give(&s, pieces[i]);
+        mam_spares_give(&s, NULL);
+        ASSERT_EQ(s.n, MAM_SPARES_KEEP ? MAM_SPARES_MAX : 0);
+        pieces[0] = mam_spares_take_zeroed(&s, 32);
+        ASSERT_TRUE(pieces[0]);
+        for (size_t i = 0; i < 32; i++)
+                ASSERT_EQ(((char *) pieces[0])[i], 0);
+        mam_spares_give(&s, pieces[0]);
+        mam_spares_done(&s);
+        ASSERT_EQ(s.n, 0);
 }
 
 TEST(timespans_are_parsed) {
