@@ -3,14 +3,15 @@
 /*
  * What the event bus is measured against by bench-events
  *
- *     bench-events-peers pg CONNINFO SECONDS CONNECTIONS BATCH DEPTH rows|array
+ *     bench-events-peers pg CONNINFO SECONDS CONNECTIONS BATCH DEPTH rows|array|log
  *     bench-events-peers nats PORT SECONDS CONNECTIONS DEPTH
  *
  * pg: appends rows to a table of the same shape as the bus's, by libpq's pipeline mode: each connection has
  * DEPTH transactions of BATCH rows in flight; "rows" are so many prepared INSERTs, "array" is one INSERT
- * from arrays. No lock hands out positions, nothing looks for duplicates: it is a limit, not a log. BATCH 1,
- * DEPTH 1 is a row per commit. nats: publishes to JetStream, each connection with DEPTH messages that wait
- * for their acknowledgement; its server does not fsync before it acknowledges. The same event as
+ * from arrays. No lock hands out positions, nothing looks for duplicates: it is a limit, not a log. "log" is
+ * the least that is one: each INSERT takes its position from a head row, which is locked to the commit.
+ * BATCH 1, DEPTH 1 is a row per commit. nats: publishes to JetStream, each connection with DEPTH messages
+ * that wait for their acknowledgement; its server does not fsync before it acknowledges. The same event as
  * bench-events-load's, 256 bytes of data. The last line is a JSON object.
  */
 
@@ -125,9 +126,11 @@ static unsigned pg_in_flight[CONNECTIONS_MAX];
 static void pg_setup(const char *conninfo) {
         PGconn *c = PQconnectdb(conninfo);
         static const char *const texts[] = {
-                "DROP TABLE IF EXISTS bench_events",
-                "CREATE TABLE bench_events (position bigint PRIMARY KEY, recorded bigint NOT NULL, stream_version bigint, "
-                "key text NOT NULL, stream text, event text NOT NULL) WITH (toast_tuple_target = 8160)",
+                "DROP TABLE IF EXISTS bench_events, bench_head",
+                "CREATE TABLE bench_head (last bigint NOT NULL) WITH (fillfactor = 10)",
+                "INSERT INTO bench_head VALUES (0)",
+                ("CREATE TABLE bench_events (position bigint PRIMARY KEY, recorded bigint NOT NULL, stream_version bigint, "
+                 "key text NOT NULL, stream text, event text NOT NULL) WITH (toast_tuple_target = 8160)"),
                 "ALTER TABLE bench_events ALTER event SET STORAGE EXTERNAL",
                 "CREATE UNIQUE INDEX ON bench_events (stream, stream_version) WHERE stream IS NOT NULL",
         };
@@ -144,19 +147,27 @@ static void pg_setup(const char *conninfo) {
         PQfinish(c);
 }
 
-static PGconn *pg_open(const char *conninfo, bool array) {
+typedef enum How {
+        HOW_ROWS,
+        HOW_ARRAY,
+        HOW_LOG,
+} How;
+
+static PGconn *pg_open(const char *conninfo, How how) {
+        static const char *const statements[] = {
+                [HOW_ROWS] = "INSERT INTO bench_events (position, recorded, key, event) VALUES ($1, $2, $3, $4)",
+                [HOW_ARRAY] = "INSERT INTO bench_events (position, recorded, key, event) "
+                              "SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])",
+                [HOW_LOG] = "WITH head AS (UPDATE bench_head SET last = last + 1 RETURNING last) "
+                            "INSERT INTO bench_events (position, recorded, key, event) "
+                            "SELECT last, greatest($1::bigint, $2::bigint), $3::text, $4::text FROM head",
+        };
         PGconn *c = PQconnectdb(conninfo);
         PGresult *r;
 
         if (PQstatus(c) != CONNECTION_OK)
                 die("PostgreSQL", PQerrorMessage(c));
-        r = PQprepare(c,
-                      "append",
-                      array ? "INSERT INTO bench_events (position, recorded, key, event) "
-                              "SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])"
-                            : "INSERT INTO bench_events (position, recorded, key, event) VALUES ($1, $2, $3, $4)",
-                      0,
-                      NULL);
+        r = PQprepare(c, "append", statements[how], 0, NULL);
         if (PQresultStatus(r) != PGRES_COMMAND_OK)
                 die("PostgreSQL", PQerrorMessage(c));
         PQclear(r);
@@ -207,9 +218,9 @@ static void pg_send_array(PGconn *c, unsigned batch) {
                 mam_buffer_done(&b[i]);
 }
 
-static void pg_fill(unsigned i, unsigned batch, unsigned depth, bool array) {
+static void pg_fill(unsigned i, unsigned batch, unsigned depth, How how) {
         while (pg_in_flight[i] < depth && !over()) {
-                if (array)
+                if (how == HOW_ARRAY)
                         pg_send_array(pg[i], batch);
                 else
                         pg_send_rows(pg[i], batch);
@@ -237,18 +248,18 @@ static void pg_read(unsigned i, unsigned batch) {
         }
 }
 
-static void run_pg(const char *conninfo, unsigned n, unsigned batch, unsigned depth, bool array) {
+static void run_pg(const char *conninfo, unsigned n, unsigned batch, unsigned depth, How how) {
         struct pollfd fds[CONNECTIONS_MAX];
         unsigned busy;
 
         for (unsigned i = 0; i < n; i++)
-                pg[i] = pg_open(conninfo, array);
+                pg[i] = pg_open(conninfo, how);
         do {
                 busy = 0;
                 for (unsigned i = 0; i < n; i++) {
                         int more;
 
-                        pg_fill(i, batch, depth, array);
+                        pg_fill(i, batch, depth, how);
                         more = PQflush(pg[i]);
                         if (more < 0)
                                 die("PostgreSQL", PQerrorMessage(pg[i]));
@@ -426,7 +437,7 @@ int main(int argc, char **argv) {
 
         if (argc < 6)
                 die("usage",
-                    "pg CONNINFO SECONDS CONNECTIONS BATCH DEPTH rows|array, or nats PORT SECONDS CONNECTIONS DEPTH");
+                    "pg CONNINFO SECONDS CONNECTIONS BATCH DEPTH rows|array|log, or nats PORT SECONDS CONNECTIONS DEPTH");
         memset(filling, 'x', DATA_SIZE);
         seconds = number(argv[3]);
         connections = number(argv[4]);
@@ -442,7 +453,9 @@ int main(int argc, char **argv) {
                        connections,
                        number(argv[5]),
                        number(argv[6]),
-                       strcmp(argv[7], "array") == 0);
+                       strcmp(argv[7], "log") == 0     ? HOW_LOG
+                       : strcmp(argv[7], "array") == 0 ? HOW_ARRAY
+                                                       : HOW_ROWS);
         else if (strcmp(argv[1], "nats") == 0 && argc == 6)
                 run_nats((uint16_t) number(argv[2]), connections, number(argv[5]));
         else
