@@ -118,7 +118,7 @@ test_it_permits_by_role_and_says_why_not() {
 
 test_a_stream_of_events_resumes_after_its_replica_is_killed() {
   bus_up
-  local t pid n ended id='' all=300
+  local t pid n ended id='' all=200 # few enough kills not to be a crash loop
   t=$(topic)
   publish_many "$t" 1 1
   : >/tmp/sse
@@ -148,8 +148,7 @@ test_a_stream_of_events_resumes_after_its_replica_is_killed() {
   # The last part is only complete when it ends.
   eventually 30 has_ready event-bus 2
   ended() {
-    systemctl kill --signal=KILL 'mam@event-bus:1.service' 'mam@event-bus:2.service'
-    eventually 30 has_ready event-bus 2
+    mamctl restart event-bus
     sed -n 's/^data: *//p' /tmp/sse | jq -e -s --argjson n "$n" 'length >= $n'
   }
   eventually 60 ended
@@ -210,8 +209,7 @@ test_leases_of_a_consumer_that_is_gone_go_to_others() {
   lease=$(pull "$s" 5)
   equal "$(jq -c '[.events[] | [.event.id, .attempt]]' <<<"$lease")" '[["1",1],["2",1],["3",1],["4",1],["5",1]]'
   # The replicas are other ones now, and the consumer is never heard of again.
-  systemctl kill --signal=KILL 'mam@event-bus:1.service' 'mam@event-bus:2.service'
-  eventually 30 has_ready event-bus 2
+  mamctl restart event-bus
   lease=$(pull "$s" 5 20s)
   equal "$(jq -c '[.events[] | [.event.id, .attempt]]' <<<"$lease")" '[["1",2],["2",2],["3",2],["4",2],["5",2]]'
   settle "$s" ack <<<"$lease" >/dev/null
@@ -338,4 +336,19 @@ test_the_official_sdk_understands_every_form_and_is_understood() {
   (cd "$here" && node cloudevents.js http://localhost:3000 "$TOKEN") >/tmp/sdk || true
   [[ $(tail -n 1 /tmp/sdk) == *' round trips, 0 different' ]] || fail "$(cat /tmp/sdk)"
   echo "# $(tail -n 1 /tmp/sdk)"
+}
+
+test_changes_of_projects_are_events_in_their_order() {
+  bus_up
+  local key=EV$SRANDOM
+  key=${key::9}
+  api POST /api/v1/projects -d "{\"key\": \"$key\", \"name\": \"Of events\"}" >/dev/null
+  api POST "/api/v1/projects/$key/tasks" -d '{"title": "one"}' >/dev/null
+  api PATCH "/api/v1/projects/$key/tasks/$key-1" -H 'If-Match: *' -d '{"status": "done"}' >/dev/null
+  told() {
+    [[ $(api GET "/v1/topics/projects/events?from=earliest&filter=source=/api/v1/projects/$key" |
+      jq -c '[.events[].event | [.type, .subject, .actor, .data.changed]]') == \
+      "[[\"mam.project.created\",\"$key\",\"tester\",null],[\"mam.task.created\",\"$key-1\",\"tester\",null],[\"mam.task.updated\",\"$key-1\",\"tester\",[\"status\"]]]" ]]
+  }
+  eventually 30 told
 }
