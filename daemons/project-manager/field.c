@@ -44,9 +44,17 @@ void field_error(FieldErrors *e, const char *key, const char *format, ...) {
         va_end(ap);
 }
 
-static int add(json_object *o, const char *key, json_object *value) {
+int field_put(json_object *o, const char *key, json_object *value) {
         if (!value || json_object_object_add(o, key, value) < 0) {
                 json_object_put(value);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+int field_append(json_object *list, json_object *element) {
+        if (!element || json_object_array_add(list, element) < 0) {
+                json_object_put(element);
                 return -ENOMEM;
         }
         return 0;
@@ -62,22 +70,22 @@ json_object *field_errors_to_problem(const FieldErrors *e) {
 
         kept = e->n < FIELD_ERRORS_MAX ? e->n : FIELD_ERRORS_MAX;
         (void) snprintf(detail, sizeof(detail), "The body has %zu error%s", e->n, e->n == 1 ? "" : "s");
-        if (!problem || !list || add(problem, "type", json_object_new_string("about:blank")) < 0 ||
-            add(problem, "title", json_object_new_string("Unprocessable Content")) < 0 ||
-            add(problem, "status", json_object_new_int(422)) < 0 ||
-            add(problem, "detail", json_object_new_string(detail)) < 0)
+        if (!problem || !list || field_put(problem, "type", json_object_new_string("about:blank")) < 0 ||
+            field_put(problem, "title", json_object_new_string("Unprocessable Content")) < 0 ||
+            field_put(problem, "status", json_object_new_int(422)) < 0 ||
+            field_put(problem, "detail", json_object_new_string(detail)) < 0)
                 return NULL;
 
         for (size_t i = 0; i < kept; i++) {
                 _cleanup_(json_object_putp) json_object *item = json_object_new_object();
 
-                if (!item || add(item, "detail", json_object_new_string(e->errors[i].detail)) < 0 ||
-                    add(item, "pointer", json_object_new_string(e->errors[i].pointer)) < 0 ||
+                if (!item || field_put(item, "detail", json_object_new_string(e->errors[i].detail)) < 0 ||
+                    field_put(item, "pointer", json_object_new_string(e->errors[i].pointer)) < 0 ||
                     json_object_array_add(list, item) < 0)
                         return NULL;
                 item = NULL; /* the list's now */
         }
-        if (add(problem, "errors", MAM_TAKE(list)) < 0)
+        if (field_put(problem, "errors", MAM_TAKE(list)) < 0)
                 return NULL;
         return MAM_TAKE(problem);
 }

@@ -82,6 +82,11 @@ void field_check_unknown(
                 const char *const *read_only,
                 FieldErrors *e);
 
+/* For making documents: value and element are taken over, also on error; NULL stands for -ENOMEM of who made
+ * it. */
+int field_put(json_object *o, const char *key, json_object *value);
+int field_append(json_object *list, json_object *element);
+
 bool field_text_is_utf8(const char *text);
 /* Well-formed UTF-8 without control characters. */
 bool field_text_is_plain(const char *text);

@@ -51,22 +51,6 @@ static void upload_free(void *more) {
 
 /* ---- rows ---- */
 
-static int put(json_object *o, const char *key, json_object *value) {
-        if (!value || json_object_object_add(o, key, value) < 0) {
-                json_object_put(value);
-                return -ENOMEM;
-        }
-        return 0;
-}
-
-static int append(json_object *list, json_object *element) {
-        if (!element || json_object_array_add(list, element) < 0) {
-                json_object_put(element);
-                return -ENOMEM;
-        }
-        return 0;
-}
-
 static int read_header(Upload *u, const CsvRecord *record) {
         _cleanup_(mam_buffer_done) MamBuffer text = MAM_BUFFER_INIT;
         const char *names[IMPORT_IGNORED];
@@ -122,12 +106,12 @@ static int reject(Upload *u, json_object *body, const FieldErrors *e) {
         u->n_rejected++;
         if (u->dry_run && json_object_array_length(u->rejected) >= PROBLEMS_TOLD)
                 return 0;
-        r = row ? put(row, "row", json_object_new_int64(u->n_rows)) : -ENOMEM;
+        r = row ? field_put(row, "row", json_object_new_int64(u->n_rows)) : -ENOMEM;
         if (r >= 0)
                 r = json_object_object_add(row, "external", json_object_get(external)) < 0 ? -ENOMEM : 0;
         if (r >= 0)
-                r = put(row, "reason", json_object_new_string(reason));
-        return r < 0 ? r : append(u->rejected, MAM_TAKE(row));
+                r = field_put(row, "reason", json_object_new_string(reason));
+        return r < 0 ? r : field_append(u->rejected, MAM_TAKE(row));
 }
 
 static int read_row(Upload *u, const CsvRecord *record) {
@@ -152,8 +136,8 @@ static int read_row(Upload *u, const CsvRecord *record) {
                 return 0;
         for (size_t i = 0; i < record->n; i++)
                 u->bytes += strlen(record->fields[i]);
-        r = put(body, "row", json_object_new_int64(u->n_rows));
-        return r < 0 ? r : append(u->rows, MAM_TAKE(body));
+        r = field_put(body, "row", json_object_new_int64(u->n_rows));
+        return r < 0 ? r : field_append(u->rows, MAM_TAKE(body));
 }
 
 static int on_record(const CsvRecord *record, void *userdata) {
@@ -215,17 +199,17 @@ static void answer_dry(Upload *u) {
         _cleanup_(json_object_putp) json_object *o = json_object_new_object();
         int r;
 
-        r = o ? put(o, "dry_run", json_object_new_boolean(true)) : -ENOMEM;
+        r = o ? field_put(o, "dry_run", json_object_new_boolean(true)) : -ENOMEM;
         if (r >= 0)
-                r = put(o, "columns", json_object_get(u->columns));
+                r = field_put(o, "columns", json_object_get(u->columns));
         if (r >= 0)
-                r = put(o, "rows", json_object_new_int64(u->n_rows));
+                r = field_put(o, "rows", json_object_new_int64(u->n_rows));
         if (r >= 0)
-                r = put(o, "valid", json_object_new_int64(u->n_valid));
+                r = field_put(o, "valid", json_object_new_int64(u->n_valid));
         if (r >= 0)
-                r = put(o, "rejected", json_object_new_int64(u->n_rejected));
+                r = field_put(o, "rejected", json_object_new_int64(u->n_rejected));
         if (r >= 0)
-                r = put(o, "problems", json_object_get(u->rejected));
+                r = field_put(o, "problems", json_object_get(u->rejected));
         if (r >= 0) {
                 const char *text = mam_json_to_string(o);
 
@@ -261,7 +245,7 @@ static int list_forget(json_object **list, uint32_t done) {
                 json_object *row = json_object_array_get_idx(*list, i);
 
                 if (json_object_object_get_ex(row, "row", &number) && json_object_get_int64(number) > done)
-                        r = append(left, json_object_get(row));
+                        r = field_append(left, json_object_get(row));
         }
         if (r < 0) {
                 json_object_put(left);

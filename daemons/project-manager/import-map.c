@@ -182,14 +182,6 @@ int import_map_read(
 
 /* ---- values ---- */
 
-static int put(json_object *o, const char *key, json_object *value) {
-        if (!value || json_object_object_add(o, key, value) < 0) {
-                json_object_put(value);
-                return -ENOMEM;
-        }
-        return 0;
-}
-
 static int put_alias(
                 json_object *o,
                 const char *key,
@@ -203,7 +195,7 @@ static int put_alias(
                 field_error(e, key, "\"%.40s\" is not known", value);
                 return 0;
         }
-        return put(o, key, json_object_new_string(known));
+        return field_put(o, key, json_object_new_string(known));
 }
 
 /* Numbers as they are written: what is none stays a text, which is an error then. */
@@ -212,16 +204,17 @@ static int put_number(json_object *o, const char *key, const char *value) {
         double number = strtod(value, &end);
         bool is_number = strspn(value, "0123456789.") == strlen(value) && end != value && *end == '\0';
 
-        return put(o,
-                   key,
-                   is_number ? json_object_new_double_s(number, value) : json_object_new_string(value));
+        return field_put(
+                        o,
+                        key,
+                        is_number ? json_object_new_double_s(number, value) : json_object_new_string(value));
 }
 
 /* "2026-12-31", also with a time behind it. */
 static int put_date(json_object *o, const char *key, const char *value) {
         size_t n = strcspn(value, "T ");
 
-        return put(o, key, json_object_new_string_len(value, (int) n));
+        return field_put(o, key, json_object_new_string_len(value, (int) n));
 }
 
 static bool list_has(json_object *list, const char *text, size_t size) {
@@ -235,16 +228,6 @@ static bool list_has(json_object *list, const char *text, size_t size) {
         return false;
 }
 
-static int list_add(json_object *list, const char *text, size_t size) {
-        json_object *element = json_object_new_string_len(text, (int) size);
-
-        if (!element || json_object_array_add(list, element) < 0) {
-                json_object_put(element);
-                return -ENOMEM;
-        }
-        return 0;
-}
-
 /* Commas, semicolons and, where there are none, spaces separate labels; what is there twice is there once.
  */
 static int put_labels(json_object *o, const char *value) {
@@ -254,7 +237,7 @@ static int put_labels(json_object *o, const char *value) {
 
         if (!json_object_object_get_ex(o, "labels", &list)) {
                 list = json_object_new_array();
-                r = put(o, "labels", list);
+                r = field_put(o, "labels", list);
         }
         while (r >= 0 && *value) {
                 const char *start = value + strspn(value, " "), *end;
@@ -263,7 +246,7 @@ static int put_labels(json_object *o, const char *value) {
                 for (end = value; end > start && end[-1] == ' '; end--)
                         ;
                 if (end > start && !list_has(list, start, (size_t) (end - start)))
-                        r = list_add(list, start, (size_t) (end - start));
+                        r = field_append(list, json_object_new_string_len(start, (int) (end - start)));
                 value += *value != '\0';
         }
         return r;
@@ -289,7 +272,7 @@ static int put_text(json_object *o, const char *key, const char *value, bool lin
                         text[n++] = *p;
                 p += is_c1;
         }
-        return put(o, key, json_object_new_string_len(text, (int) n));
+        return field_put(o, key, json_object_new_string_len(text, (int) n));
 }
 
 static int put_value(json_object *o, ImportTarget t, const char *value, FieldErrors *e) {

@@ -5,7 +5,6 @@
 
 #include "project-manager/import.h"
 
-#define IS_PROJECT(p) "(" p ".id = $1::uuid OR " p ".key = $2::text)"
 #define IMPORT_JSON(i)                                                                                           \
         "(SELECT row_to_json(x)::text FROM (SELECT " i ".id, " i ".project, " i ".state, " i                     \
         ".rows_done AS rows, "                                                                                   \
@@ -27,7 +26,7 @@
 static const MamPgStatement begin = {
         .name = "import-begin",
         .sql = "INSERT INTO imports (id, project, header, created_by) SELECT $3::uuid, p.id, $4::text, $5::text "
-               "FROM projects p WHERE " IS_PROJECT(
+               "FROM projects p WHERE " STORE_IS_PROJECT(
                                "p") " AND p.state = 'active' ON CONFLICT (id) DO NOTHING",
         .idempotent = true,
 };
@@ -35,7 +34,7 @@ static const MamPgStatement begin = {
 static const MamPgStatement begun = {
         .name = "import-begun",
         .sql = "SELECT i.rows_done, i.state, i.project = p.id AND i.header = $4::text AND i.created_by = $5::text "
-               "FROM imports i, projects p WHERE i.id = $3::uuid AND " IS_PROJECT(
+               "FROM imports i, projects p WHERE i.id = $3::uuid AND " STORE_IS_PROJECT(
                                "p") " AND p.state = 'active'",
         .idempotent = true,
 };
@@ -76,7 +75,7 @@ static const MamPgStatement finish = {
 
 static const MamPgStatement get = {
         .name = "import-get",
-        .sql = "SELECT " IMPORT_ROW("i") " FROM imports i, projects p WHERE i.id = $3::uuid AND i.project = p.id AND " IS_PROJECT(
+        .sql = "SELECT " IMPORT_ROW("i") " FROM imports i, projects p WHERE i.id = $3::uuid AND i.project = p.id AND " STORE_IS_PROJECT(
                         "p"),
         .idempotent = true,
 };
@@ -86,7 +85,7 @@ static const MamPgStatement rows = {
         .sql = "SELECT json_build_object('row', r.row, 'outcome', r.outcome, 'external', r.external, 'reason', r.reason, "
                "'task', p.key || '-' || t.number)::text, r.row FROM projects p JOIN imports i ON i.project = p.id "
                "JOIN import_rows r ON r.import = i.id LEFT JOIN tasks t ON t.id = r.task "
-               "WHERE " IS_PROJECT(
+               "WHERE " STORE_IS_PROJECT(
                                "p") " AND i.id = $3::uuid AND r.row > $5::integer "
                                     "AND ($4::text IS NULL OR r.outcome = $4::text) ORDER BY r.row LIMIT $6::integer",
         .idempotent = true,
@@ -95,19 +94,12 @@ static const MamPgStatement rows = {
 static const MamPgStatement revert = {
         .name = "import-revert",
         .sql = "WITH i AS (UPDATE imports i SET state = 'reverted', updated_at = now() FROM projects p "
-               "WHERE i.id = $3::uuid AND i.project = p.id AND " IS_PROJECT(
+               "WHERE i.id = $3::uuid AND i.project = p.id AND " STORE_IS_PROJECT(
                                "p") " RETURNING i.id) "
                                     "DELETE FROM tasks t USING i, import_rows r, " STORE_ACTOR(
                                                     "$4") " WHERE r.import = i.id AND r.task = t.id AND t.version = 1",
         .idempotent = true,
 };
-
-static int run(const StoreCall *c,
-               const MamPgStatement *statement,
-               const char *const *parameters,
-               size_t n) {
-        return mam_pg_query(c->pg, c->query, statement, parameters, n, c->callback, c->userdata);
-}
 
 /* One after the other in one transaction; the result is the last one's. */
 static int run_two(
@@ -142,19 +134,19 @@ int import_add(const StoreCall *c, const char *id, const ImportChunk *chunk, con
 
         (void) snprintf(done, sizeof(done), "%" PRIu32, chunk->done);
         (void) snprintf(all_done, sizeof(all_done), "%" PRIu32, chunk->all_done);
-        return run(c, &add, p, MAM_ELEMENTSOF(p));
+        return store_run(c, &add, p, MAM_ELEMENTSOF(p));
 }
 
 int import_finish(const StoreCall *c, const char *id) {
         const char *const p[] = { id };
 
-        return run(c, &finish, p, MAM_ELEMENTSOF(p));
+        return store_run(c, &finish, p, MAM_ELEMENTSOF(p));
 }
 
 int import_get(const StoreCall *c, const StoreTarget *t, const char *id) {
         const char *const p[] = { t->project_id, t->project_key, id };
 
-        return run(c, &get, p, MAM_ELEMENTSOF(p));
+        return store_run(c, &get, p, MAM_ELEMENTSOF(p));
 }
 
 int import_rows(const StoreCall *c,
@@ -168,7 +160,7 @@ int import_rows(const StoreCall *c,
 
         (void) snprintf(after_text, sizeof(after_text), "%" PRIu32, after);
         (void) snprintf(limit_text, sizeof(limit_text), "%u", limit);
-        return run(c, &rows, p, MAM_ELEMENTSOF(p));
+        return store_run(c, &rows, p, MAM_ELEMENTSOF(p));
 }
 
 int import_revert(const StoreCall *c, const StoreTarget *t, const char *id, const char *subject) {

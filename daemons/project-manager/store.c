@@ -38,9 +38,8 @@
 #define TASK_ROW(t, key) TASK_JSON(t, key) ", " t ".version, " t ".id, " USEC(t ".created_at")
 
 /* These say which row; they are the first in a statement, with these parameters. */
-#define IS_PROJECT(p) "(" p ".id = $1::uuid OR " p ".key = $2::text)"
 #define IS_TASK(p, t)                                                                                  \
-        IS_PROJECT(p)                                                                                  \
+        STORE_IS_PROJECT(p)                                                                            \
         " AND " t ".project = " p ".id AND (" t ".id = $3::uuid OR (" t ".number = $4::integer AND " p \
         ".key = $5::text))"
 
@@ -70,7 +69,7 @@ static const MamPgStatement project_create = {
 
 static const MamPgStatement project_get = {
         .name = "project-get",
-        .sql = "SELECT " PROJECT_ROW("p") " FROM projects p WHERE " IS_PROJECT("p"),
+        .sql = "SELECT " PROJECT_ROW("p") " FROM projects p WHERE " STORE_IS_PROJECT("p"),
         .idempotent = true,
 };
 
@@ -79,14 +78,14 @@ static const MamPgStatement project_update = {
         .sql = "UPDATE projects p SET version = version + 1, updated_at = now(), name = COALESCE($4::text, name), "
                "description = COALESCE($5::text, description), state = COALESCE($6::text, state) "
                "FROM " STORE_ACTOR("$7") " "
-                                         "WHERE " IS_PROJECT("p") " AND " VERSION_IS(
+                                         "WHERE " STORE_IS_PROJECT("p") " AND " VERSION_IS(
                                                          "p",
                                                          "$3") " RETURNING " PROJECT_ROW("p"),
 };
 
 static const MamPgStatement project_delete = {
         .name = "project-delete",
-        .sql = "DELETE FROM projects p USING " STORE_ACTOR("$4") " WHERE " IS_PROJECT(
+        .sql = "DELETE FROM projects p USING " STORE_ACTOR("$4") " WHERE " STORE_IS_PROJECT(
                         "p") " AND " VERSION_IS("p", "$3") " RETURNING NULL, p.version, p.id",
 };
 
@@ -104,7 +103,7 @@ static const MamPgStatement project_list = {
 
 static const MamPgStatement task_create = {
         .name = "task-create",
-        .sql = "WITH p AS (SELECT id, key, state FROM projects p WHERE " IS_PROJECT(
+        .sql = "WITH p AS (SELECT id, key, state FROM projects p WHERE " STORE_IS_PROJECT(
                         "p") " FOR KEY SHARE), " NEXT_NUMBER "new AS (" INSERT_TASK ") "
                              "SELECT CASE WHEN new.id IS NOT NULL THEN " TASK_JSON(
                                              "new",
@@ -144,8 +143,8 @@ static const MamPgStatement task_delete = {
                         "t.created_at") " AS usec FROM tasks t WHERE t.project = p.id AND (t.created_at, t.id) > " AFTER("$3", "$4") " AND ($5::text IS NULL OR t.status = $5::text) "  \
                                                                                                                                      "AND ($6::text IS NULL OR t.assignee = $6::text) " \
                                                                                                                                      "AND ($7::text IS NULL OR strpos(lower(t.title), lower($7::text)) > 0)"
-#define TASK_LIST_END                                                                  \
-        " ORDER BY t.created_at, t.id LIMIT $8::integer) l ON true WHERE " IS_PROJECT( \
+#define TASK_LIST_END                                                                        \
+        " ORDER BY t.created_at, t.id LIMIT $8::integer) l ON true WHERE " STORE_IS_PROJECT( \
                         "p") " ORDER BY l.usec, l.id"
 #define TASK_LIST_PARAMETERS 8U
 
@@ -182,7 +181,7 @@ static const MamPgStatement once_task = {
         .sql = "WITH " ONCE_MINE(
                         "$13",
                         "$14") ", "
-                               "p AS (SELECT p.id, p.key, p.state FROM projects p, mine WHERE " IS_PROJECT(
+                               "p AS (SELECT p.id, p.key, p.state FROM projects p, mine WHERE " STORE_IS_PROJECT(
                                                "p") " FOR KEY SHARE OF p), " NEXT_NUMBER
                                                     "added AS (" INSERT_TASK "), "
                                                     "new AS (SELECT added.*, counter.key AS project_key FROM added, counter) " ONCE_DONE(
@@ -246,19 +245,16 @@ static const char *limit_text(unsigned limit, char buffer[static 16]) {
         return buffer;
 }
 
-static int run(const StoreCall *c,
-               const MamPgStatement *statement,
-               const char *const *parameters,
-               size_t n) {
+int store_run(const StoreCall *c, const MamPgStatement *statement, const char *const *parameters, size_t n) {
         assert(c);
 
         return mam_pg_query(c->pg, c->query, statement, parameters, n, c->callback, c->userdata);
 }
 
-#define RUN(c, statement, ...)                             \
-        ({                                                 \
-                const char *const _p[] = { __VA_ARGS__ };  \
-                run(c, statement, _p, MAM_ELEMENTSOF(_p)); \
+#define RUN(c, statement, ...)                                   \
+        ({                                                       \
+                const char *const _p[] = { __VA_ARGS__ };        \
+                store_run(c, statement, _p, MAM_ELEMENTSOF(_p)); \
         })
 
 static int run_once(
@@ -294,7 +290,7 @@ int store_project_create(
         assert(subject);
 
         return once ? run_once(c, once, &once_project, p, MAM_ELEMENTSOF(p))
-                    : run(c, &project_create, p, MAM_ELEMENTSOF(p) - 2);
+                    : store_run(c, &project_create, p, MAM_ELEMENTSOF(p) - 2);
 }
 
 int store_project_get(const StoreCall *c, const StoreTarget *t) {
@@ -361,7 +357,7 @@ int store_task_create(
         assert(subject);
 
         return once ? run_once(c, once, &once_task, p, MAM_ELEMENTSOF(p))
-                    : run(c, &task_create, p, MAM_ELEMENTSOF(p) - 2);
+                    : store_run(c, &task_create, p, MAM_ELEMENTSOF(p) - 2);
 }
 
 int store_task_get(const StoreCall *c, const StoreTarget *t) {
@@ -427,10 +423,11 @@ static int run_query(
                 r = mam_buffer_append_string(&sql, TASK_LIST_END);
         if (r < 0)
                 return r;
-        return run(c,
-                   &(MamPgStatement){ .sql = mam_buffer_bytes(&sql), .idempotent = true },
-                   parameters,
-                   TASK_LIST_PARAMETERS + n);
+        return store_run(
+                        c,
+                        &(MamPgStatement){ .sql = mam_buffer_bytes(&sql), .idempotent = true },
+                        parameters,
+                        TASK_LIST_PARAMETERS + n);
 }
 
 int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l) {
@@ -440,13 +437,13 @@ int store_task_list(const StoreCall *c, const StoreTarget *t, const StoreList *l
                 l->text,           limit_text(l->limit, limit),
         };
 
-        return l->query ? run_query(c, l->query, p) : run(c, &task_list, p, MAM_ELEMENTSOF(p));
+        return l->query ? run_query(c, l->query, p) : store_run(c, &task_list, p, MAM_ELEMENTSOF(p));
 }
 
 int store_look_for_trigrams(const StoreCall *c) {
-        return run(c, &trigrams, NULL, 0);
+        return store_run(c, &trigrams, NULL, 0);
 }
 
 int store_purge(const StoreCall *c) {
-        return run(c, &purge, NULL, 0);
+        return store_run(c, &purge, NULL, 0);
 }

@@ -20,6 +20,9 @@ extern const size_t store_n_migrations;
  * themselves. */
 #define STORE_ACTOR(subject) "(SELECT set_config('mam.subject', " subject "::text, true)) actor"
 
+/* Says which project, by these first parameters of a statement: id, key. */
+#define STORE_IS_PROJECT(p) "(" p ".id = $1::uuid OR " p ".key = $2::text)"
+
 /* The columns of a row that is a project or a task. */
 enum {
         STORE_JSON,         /* text; NULL where a function says so */
@@ -59,6 +62,9 @@ typedef struct StoreCall {
         MamPgCallback callback;
         void *userdata;
 } StoreCall;
+
+/* Starts one statement; what the functions below and of import.h are made of. */
+int store_run(const StoreCall *c, const MamPgStatement *statement, const char *const *parameters, size_t n);
 
 /* One row. With once: STORE_EXTRA is "t" if the request is the one that made the row; the row may be from an
  * earlier request then. -EEXIST: the key is taken. */
